@@ -1,0 +1,62 @@
+# `make demo` and `make test` need Python >= 3.11 and nothing else; both work in ./.venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: demo test test-databases bench chaos long soak fuzz audit lint docs clean
+
+demo: $(READY)
+	$(BIN)/python -m examples.demo
+
+# Two at a time, each with a stack of its own: most of a test's time is waiting.
+test: $(READY)
+	$(BIN)/python -m tests.run
+
+# Every test that has a stack, with the stack's tables on each kind of server.
+test-databases: $(READY)
+	VIBESURF_TEST_DATABASE=postgresql $(BIN)/python -m pytest -n 2 --dist loadfile tests/integration
+	VIBESURF_TEST_DATABASE=mysql $(BIN)/python -m pytest -n 2 --dist loadfile tests/integration
+
+bench: $(READY)
+	$(BIN)/python -m tests.benchmarks
+
+# Kills, freezes and cuts off parts of a working stack, and counts: docs/reliability.md.
+chaos: $(READY)
+	$(BIN)/python -m tests.chaos --seed 1 --kills 500
+
+# The tests that take long.
+long: $(READY)
+	$(BIN)/python -m pytest -m chaos
+
+# Ten thousand requests to the REST API (FUZZ_REQUESTS, FUZZ_SEED), and a table of the answers.
+fuzz: $(READY)
+	$(BIN)/python -m pytest -m chaos tests/chaos/test_long_fuzz.py
+
+# Asks an advisory service about each locked version, so it needs the net and is no test.
+audit: $(READY)
+	$(BIN)/python -m pip check
+	$(PYTHON) -m venv $(VENV)/audit
+	$(VENV)/audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit
+	$(VENV)/audit/bin/pip-audit --disable-pip --no-deps --requirement requirements.lock
+
+# An hour of work, and what the stack uses meanwhile.
+soak: $(READY)
+	$(BIN)/python -m tests.chaos.soak --minutes 60
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+docs: $(READY)
+	$(BIN)/python -m scripts.settings_page
+
+clean:
+	rm -rf $(VENV)
+
+$(READY): requirements.lock pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	touch $@

@@ -1,0 +1,1 @@
+"""Kills parts of a working stack and counts (`make chaos`); and long runs (`make long`)."""

@@ -1,0 +1,16 @@
+"""What tests of every folder may ask for: one running stack, and a web site for its agents."""
+
+import os
+
+from tests.support.databases import drop_all
+from tests.support.fixtures import api, live_stack, prefect, site, stack, store
+
+# Read when browser-use is imported, which some tests do by themselves: none calls home.
+os.environ.setdefault("ANONYMIZED_TELEMETRY", "false")
+
+__all__ = ["api", "live_stack", "prefect", "site", "stack", "store"]
+
+
+def pytest_sessionfinish() -> None:
+    """Drop the databases of stacks; the stacks themselves have ended by now."""
+    drop_all()

@@ -1,0 +1,1 @@
+"""Batches and workflows of agents on a real stack."""

@@ -1,0 +1,1 @@
+"""Agents with a model and a real Chromium."""

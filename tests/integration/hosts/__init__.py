@@ -1,0 +1,1 @@
+"""Several hosts: two APIs, two workers, two mirrors, one Prefect server with Redis."""

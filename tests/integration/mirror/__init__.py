@@ -1,0 +1,1 @@
+"""Rows for runs from every entrance, whatever happens to the mirror."""

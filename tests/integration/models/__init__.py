@@ -1,0 +1,1 @@
+"""Models on a running stack: profiles, their rows, and what a submit makes of them."""

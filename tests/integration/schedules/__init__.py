@@ -1,0 +1,1 @@
+"""Schedules on a running stack: the API, the mirror, the policies."""

@@ -1,0 +1,91 @@
+"""More deployments than fit a page are mirrored in parts, and nothing is overlooked."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.actions import DeploymentScheduleCreate
+from prefect.client.schemas.schedules import CronSchedule
+
+from tests.support.schedules import copy_agent, unique
+from vibesurf_blocks.mirror import schedules as mirror_schedules
+from vibesurf_blocks.mirror import sweep
+from vibesurf_blocks.mirror.schedules import ScheduleMirror
+from vibesurf_blocks.tables import Database, upgrade
+from vibesurf_blocks.tables.records import ScheduleRecord
+from vibesurf_blocks.tables.schedules import ScheduleStore
+
+CRON = CronSchedule(cron="0 8 1 1 *", timezone="UTC")
+PAGE = 2
+ROUND = 12
+"""Looks in which all deployments that these tests may meet are read."""
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[ScheduleStore]:
+    """Tables of this module's own mirror, which no other writes."""
+    url = f"sqlite:///{tmp_path / 'tables.db'}"
+    await upgrade(url)
+    database = Database(url)
+    yield ScheduleStore(database)
+    await database.aclose()
+
+
+async def looks(mirror: ScheduleMirror, store: ScheduleStore) -> dict[str, ScheduleRecord]:
+    """Look for a round, and return the rows."""
+    for _ in range(ROUND):
+        await mirror.look()
+    return {row.id: row for row in await store.all()}
+
+
+async def test_whatever_is_edited_shows_within_a_round(
+    prefect: PrefectClient, store: ScheduleStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweep, "_LOOK_SECONDS", 0.0)  # one page at each look
+    monkeypatch.setattr(mirror_schedules, "_COMPARE_SECONDS", 0.0)
+    made: dict[UUID, str] = {}
+    for number in range(5):
+        deployment = await copy_agent(prefect, unique(f"many-{number}"))
+        [schedule] = await prefect.create_deployment_schedules(
+            deployment, [DeploymentScheduleCreate(schedule=CRON)]
+        )
+        made[deployment] = str(schedule.id)
+    ids = list(made.values())
+    oldest, second = list(made)[:2]
+    mirror = ScheduleMirror(prefect, store, 0.5, page_size=PAGE)
+
+    await mirror.look()
+    assert set(ids) <= {row.id for row in await store.all()}, "the first look reads them all"
+
+    # An edit of a schedule alone, which leaves the deployment as it was.
+    await prefect.update_deployment_schedule(oldest, UUID(ids[0]), active=False)
+    rows = await looks(mirror, store)
+    assert not rows[ids[0]].is_enabled
+    assert rows[ids[1]].is_enabled
+
+    # A row that somebody else wrote for a schedule which was not seen yet, and one that is lost.
+    [later] = await prefect.create_deployment_schedules(
+        second, [DeploymentScheduleCreate(schedule=CRON, slug="later")]
+    )
+    written = rows[ids[1]].model_copy(update={"id": str(later.id), "flow_id": "written by the API"})
+    await store.write([written], gone=[ids[2]])
+    await mirror.look()
+    rows = {row.id: row for row in await store.all()}
+    assert {str(later.id), ids[2]} <= rows.keys()
+    rows = await looks(mirror, store)
+    assert {str(later.id), *ids} <= rows.keys()
+
+    # Schedules and deployments that are deleted take their rows with them; none comes back.
+    await prefect.delete_deployment_schedule(second, later.id)
+    await prefect.delete_deployment(oldest)
+    begun = time.monotonic()
+    while {str(later.id), ids[0]} & (rows := await looks(mirror, store)).keys():
+        assert time.monotonic() - begun < 15
+    assert set(ids[1:]) <= rows.keys()
+    for deployment in list(made)[1:]:
+        await prefect.delete_deployment(deployment)

@@ -1,0 +1,1 @@
+"""Metrics, readiness and the doctor, on a live stack."""

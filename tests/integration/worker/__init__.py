@@ -1,0 +1,1 @@
+"""The worker: any flow, warm children, none left behind."""

@@ -1,0 +1,1 @@
+"""Taking over a VibeSurf database."""

@@ -1,0 +1,1 @@
+"""Blocks, without a server of Prefect."""

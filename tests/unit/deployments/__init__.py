@@ -1,0 +1,1 @@
+"""The files that start the parts elsewhere, without starting anything."""

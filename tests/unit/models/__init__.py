@@ -1,0 +1,1 @@
+"""Tests of vibesurf_blocks/models."""

@@ -1,0 +1,1 @@
+"""What surrounds Prefect, without a server."""

@@ -1,0 +1,1 @@
+"""Metrics, logs and the doctor's judgements, without a stack."""

@@ -1,0 +1,1 @@
+"""What a workflow may be and how it is decided, without a server."""

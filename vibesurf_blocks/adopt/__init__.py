@@ -1,0 +1,1 @@
+"""Takes over the tasks, schedules and LLM profiles of a VibeSurf database, which it only reads."""

@@ -1,0 +1,1 @@
+"""The documented REST API over the tables and Prefect."""

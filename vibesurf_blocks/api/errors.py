@@ -1,0 +1,75 @@
+"""Turns errors into the documented answers: a sentence, never a stack trace, never an echo."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Sequence
+
+import httpx
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import Response
+from prefect.exceptions import PrefectException
+from starlette.exceptions import HTTPException
+
+from vibesurf_blocks.errors import Conflict, InvalidInput, NotFound, Unavailable
+
+logger = logging.getLogger(__name__)
+
+
+def problem(status: int, detail: object) -> Response:
+    """A JSON answer `{"detail": …}`; plain ASCII, so that any text can be sent."""
+    return Response(json.dumps({"detail": detail}), status, media_type="application/json")
+
+
+def _validation(_: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for it alone
+    # The input is not sent back: it may be large, secret or no valid text.
+    shown = [
+        {"type": one["type"], "loc": _place(one["loc"]), "msg": one["msg"]}
+        for one in error.errors()
+    ]
+    return problem(422, shown)
+
+
+def _place(loc: Sequence[int | str]) -> list[int | str]:
+    return [part if isinstance(part, int) else part[:100] for part in loc]
+
+
+def _http(_: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101 - registered for it alone
+    if isinstance(error.__cause__, (ValueError, RecursionError)):
+        # FastAPI's answer to a body that breaks the parser itself says only that it did.
+        msg = "The body is not JSON in UTF-8, or is nested too deeply"
+        return problem(422, [{"type": "json_invalid", "loc": ["body"], "msg": msg}])
+    answer = problem(error.status_code, error.detail)
+    answer.headers.update(error.headers or {})
+    return answer
+
+
+def _invalid(_: Request, error: Exception) -> Response:
+    status = 404 if isinstance(error, NotFound) else 409 if isinstance(error, Conflict) else 400
+    return problem(status, str(error))
+
+
+def _unavailable(_: Request, error: Exception) -> Response:
+    logger.warning("Answering 503: %s", error)
+    return problem(503, str(error))
+
+
+def _prefect(_: Request, error: Exception) -> Response:
+    logger.warning("Prefect did not do what was asked: %r", error)
+    return problem(
+        503, "The Prefect server does not answer; see that it runs and try again. Nothing was done."
+    )
+
+
+def install(app: FastAPI) -> None:
+    """Register the handlers."""
+    app.add_exception_handler(RequestValidationError, _validation)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(InvalidInput, _invalid)
+    app.add_exception_handler(Unavailable, _unavailable)
+    for kind in (httpx.HTTPError, PrefectException, TimeoutError):
+        app.add_exception_handler(kind, _prefect)

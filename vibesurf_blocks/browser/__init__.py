@@ -1,0 +1,1 @@
+"""The browser of a session: one Chromium with its own profile, kept between runs and processes."""

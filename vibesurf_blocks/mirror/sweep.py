@@ -1,0 +1,102 @@
+"""Keeps track of all deployments, however many there are, with a bounded effort at each look.
+
+A few are read whole. Of many, each look reads the page of those that changed last – deploys, pauses
+and whatever else touches a deployment itself – and goes on a little through all of them, in rounds:
+an edit of a schedule alone leaves no trace that could be asked for.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final
+
+from prefect.client.schemas.sorting import DeploymentSort
+
+from vibesurf_blocks.prefect_api.deployments import PAGE, page, read
+
+if TYPE_CHECKING:
+    from collections.abc import Set
+    from uuid import UUID
+
+    from prefect.client.orchestration import PrefectClient
+    from prefect.client.schemas.responses import DeploymentResponse
+
+_LOOK_SECONDS: Final = 0.5
+"""A look begins no further page after this; the first round has as long as it needs."""
+
+
+class Sweep:
+    """All deployments as they were read last.
+
+    Attributes:
+        known: The deployments by their ids.
+        rounds: How often all of them were read.
+        whole: Whether the last look read all of them.
+    """
+
+    def __init__(self, client: PrefectClient, page_size: int = PAGE) -> None:
+        """Read `page_size` deployments at once, `PAGE` at the most."""
+        self._client = client
+        self._size = page_size
+        self.known: dict[UUID, DeploymentResponse] = {}
+        self.rounds = 0
+        self.whole = False
+        self._offset = 0
+        self._met: set[UUID] = set()
+
+    async def look(self) -> list[DeploymentResponse]:
+        """Read what changed last, and a part of the rest; what was read or found gone.
+
+        Returns:
+            The deployments read, and those that are gone, without schedules.
+        """
+        begun = time.monotonic()
+        newest = await page(self._client, limit=self._size, sort=DeploymentSort.UPDATED_DESC)
+        read_now = {one.id: one for one in newest}
+        self.whole = len(newest) < self._size
+        if self.whole:
+            self._met, self._offset = set(), 0
+            return self._finish(read_now, read_now)
+        self.known |= read_now
+        while True:
+            found = {
+                one.id: one for one in await page(self._client, self._offset, limit=self._size)
+            }
+            # Kept at once: whoever is interrupted goes on after it.
+            self._offset += self._size
+            self._met |= found.keys()
+            self.known |= found
+            read_now |= found
+            if len(found) < self._size:
+                return await self._round(read_now)
+            if self.rounds and time.monotonic() - begun > _LOOK_SECONDS:
+                return list(read_now.values())
+
+    async def again(self, ids: Set[UUID]) -> list[DeploymentResponse]:
+        """Read some of them anew; those that are still there."""
+        found: list[DeploymentResponse] = []
+        wanted = list(ids)
+        for start in range(0, len(wanted), PAGE):
+            found += await read(self._client, wanted[start : start + PAGE])
+        return found
+
+    async def _round(self, read_now: dict[UUID, DeploymentResponse]) -> list[DeploymentResponse]:
+        """End a round: what it did not meet is gone, or has moved between two pages."""
+        unmet = self.known.keys() - self._met
+        there = {one.id: one for one in await self.again(unmet)}
+        self._met, self._offset = set(), 0
+        left = {key: one for key, one in self.known.items() if key not in unmet}
+        return self._finish(left | there, read_now | there)
+
+    def _finish(
+        self,
+        there: dict[UUID, DeploymentResponse],
+        read_now: dict[UUID, DeploymentResponse],
+    ) -> list[DeploymentResponse]:
+        # Of two that go by one name the older one has it, whatever order they were read in.
+        ordered = sorted(there.items(), key=lambda pair: (str(pair[1].created), str(pair[0])))
+        before, self.known = self.known, dict(ordered)
+        self.rounds += 1
+        gone = [before[key] for key in before.keys() - there.keys()]
+        found = [one for key, one in read_now.items() if key in there]
+        return found + [one.model_copy(update={"schedules": []}) for one in gone]

@@ -1,0 +1,36 @@
+"""Labels that this project gives to flow runs."""
+
+from typing import Final
+
+RECOVERIES: Final = "vibesurf.recoveries"
+"""How often a run was started again after its process died."""
+
+ATTEMPT: Final = "vibesurf.attempt"
+"""Grows whenever a run is given to a new process; an older process sees by it that it is late."""
+
+RECOVERED_FROM: Final = "vibesurf.recovered-from"
+"""Name of the state in which the run's process was found dead."""
+
+ALIVE: Final = "vibesurf.alive"
+"""When a run that no worker watches last gave a sign of life (ISO 8601)."""
+
+WORKER: Final = "prefect.worker.name"
+"""Prefect's own label: the worker that claimed the run."""
+
+PROFILE: Final = "vibesurf.profile"
+"""Name of the LLM profile that a run uses whose task names none."""
+
+REQUEST: Final = "vibesurf.request"
+"""Digest of the body of the submit request that made the run, for repeated requests."""
+
+PARENT: Final = "vibesurf.parent"
+"""The flow run, a batch's or a workflow's, that this run is a part of."""
+
+PART: Final = "vibesurf.part"
+"""Which item or step of its parent the run is for."""
+
+ROUND: Final = "vibesurf.round"
+"""How often its parent had ended before it was made: an ended parent may be run again."""
+
+TRY: Final = "vibesurf.try"
+"""Which try at its part the run is in that round, from 0."""

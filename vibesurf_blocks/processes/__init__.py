@@ -1,0 +1,1 @@
+"""Warm child processes: forked from a process that has done its imports, gone with their owner."""

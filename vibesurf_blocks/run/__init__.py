@@ -1,0 +1,1 @@
+"""What happens inside one agent run: slot, steps, checkpoints, control, and what it publishes."""

@@ -1,0 +1,102 @@
+"""Publishes what a killed run had found, from its last checkpoint, without opening its engine.
+
+An agent that works elsewhere is ended first: nobody follows it any more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+from prefect.client.schemas.objects import FlowRun
+from prefect.context import refresh_global_settings_context
+from pydantic import ValidationError
+
+from vibesurf_blocks.engines.backend.state import block_of
+from vibesurf_blocks.engines.protocol import Backend, Engine, EngineContext, Remote, Tools
+from vibesurf_blocks.engines.registry import engine_for
+from vibesurf_blocks.errors import EngineError, VibesurfError
+from vibesurf_blocks.models.backends import find_backend
+from vibesurf_blocks.prefect_api import artifacts
+from vibesurf_blocks.prefect_api.client import connect
+from vibesurf_blocks.prefect_api.step_journal import StepJournal
+from vibesurf_blocks.run.checkpoints import CheckpointFile, Kept
+from vibesurf_blocks.run.profile import as_begun
+from vibesurf_blocks.run.report import write_report
+from vibesurf_blocks.run.tools import read_tools
+from vibesurf_blocks.settings import Settings
+from vibesurf_blocks.tasks import AgentTask
+from vibesurf_blocks.workspace import prepare_session
+
+logger = logging.getLogger(__name__)
+
+
+def salvage(flow_run: dict[str, Any]) -> int:
+    """Publish result and report of a run that no process works on any more.
+
+    Args:
+        flow_run: The flow run, as JSON.
+
+    Returns:
+        0, also where nothing was kept.
+    """
+    # Imported before the address of the Prefect server was known.
+    refresh_global_settings_context()
+    asyncio.run(_salvage(FlowRun.model_validate(flow_run)))
+    return 0
+
+
+async def _salvage(run: FlowRun) -> None:
+    settings = Settings()
+    file = CheckpointFile(settings.workspace_dir, str(run.id))
+    with file.alone():
+        kept = file.load()
+        if kept is not None:
+            await _publish(run, settings, kept)
+        file.discard()
+
+
+async def _publish(run: FlowRun, settings: Settings, kept: Kept) -> None:
+    async with connect() as client:
+        try:
+            task = as_begun(run, AgentTask.model_validate(run.parameters))
+            block = block_of(kept.checkpoint)
+            backend, tools = None, Tools()
+            if block is not None:
+                backend = Backend(block, await find_backend(client, block))
+                tools = await read_tools(client, run, task, blocks=False)
+            context = EngineContext(
+                task=task,
+                task_id=str(run.id),
+                session_dir=prepare_session(settings.workspace_dir, task.session_id),
+                settings=settings,
+                tools=tools,
+                backend=backend,
+            )
+            engine = engine_for(context)
+            engine.restore(kept.checkpoint)
+            if not kept.done:
+                await _end(engine, context.task_id)
+            outcome = engine.outcome()
+            path = write_report(context.session_dir, context.task_id, outcome.report)
+        except (ValidationError, VibesurfError, OSError) as error:
+            logger.warning("Nothing of run %s could be saved: %s", run.id, error)
+            return
+        journal = StepJournal(client, run.id)
+        await journal.read()
+        await journal.append(kept.untold)
+        await artifacts.create_result(client, run.id, outcome.result)
+        await artifacts.create_report(client, run.id, path)
+
+
+async def _end(engine: Engine, task_id: str) -> None:
+    """End an agent that works elsewhere, as well as can be."""
+    if not isinstance(engine, Remote):
+        return
+    try:
+        await engine.end()
+    except EngineError as error:
+        logger.warning("The agent of run %s may go on elsewhere: %s", task_id, error)
+    finally:
+        await engine.close()

@@ -1,0 +1,236 @@
+"""What becomes of a run whose process is gone: run again, ended as stopped, or failed.
+
+It is the same whether a child died beside its worker, the worker died with its children, or a run
+was started without a worker at all; only how the death is noticed differs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from prefect.client.schemas.objects import StateType
+from prefect.states import AwaitingRetry, Cancelled, Failed
+
+from vibesurf_blocks.prefect_api.labels import ALIVE, ATTEMPT, RECOVERED_FROM, RECOVERIES, WORKER
+from vibesurf_blocks.prefect_api.runs import loose_holders, read_runs, slot_holders
+from vibesurf_blocks.prefect_api.states import is_suspended
+from vibesurf_blocks.worker.silence import Silence
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from prefect.client.orchestration import PrefectClient
+    from prefect.client.schemas.objects import FlowRun
+
+logger = logging.getLogger(__name__)
+
+WORKER_SILENCE = 15.0
+"""Seconds without a heartbeat after which a worker is taken for dead."""
+
+_CLAIM_SECONDS = 15.0
+_REJOIN_SECONDS = 1.0
+_LIVELY = timedelta(seconds=30)
+
+
+class Recovery:
+    """Finds runs that nobody works on, and decides what becomes of them."""
+
+    def __init__(
+        self,
+        client: PrefectClient,
+        pool: str,
+        worker: str,
+        *,
+        loose_seconds: float,
+        gap_seconds: float,
+        max_recoveries: Callable[[FlowRun], Awaitable[int]],
+        salvage: Callable[[FlowRun], Awaitable[None]],
+        counted: Callable[[str], None] = lambda _: None,
+        loose: bool = True,
+    ) -> None:
+        """Recover runs of a pool for the worker of this name.
+
+        Args:
+            client: Prefect.
+            pool: The work pool.
+            worker: This worker's name.
+            loose_seconds: Seconds of silence after which a run without a worker is dead.
+            gap_seconds: Seconds between two calls of `orphans` after which it watches anew.
+            max_recoveries: Says how often a run may be started again.
+            salvage: Publishes what a run that will not be started again had found.
+            counted: Told what became of each: `started-again`, `stopped` or `failed`.
+            loose: Whether to see to runs without a worker as well.
+        """
+        self._client = client
+        self._pool = pool
+        self._worker = worker
+        self._max_recoveries = max_recoveries
+        self._salvage = salvage
+        self._counted = counted
+        self._workers = Silence(WORKER_SILENCE, gap=gap_seconds)
+        self._sees_to_loose = loose
+        self._loose = Silence(loose_seconds, gap=gap_seconds)
+        self.has_fellows = False
+        """Whether, when last seen, another worker of the pool lived that could see to runs."""
+
+    async def orphans(self, mine: Callable[[], Collection[UUID]]) -> None:
+        """Find the runs of the pool that nobody works on, and see to each.
+
+        Args:
+            mine: Says which runs this worker works on now.
+        """
+        suspects = [
+            run
+            for run in await slot_holders(self._client, self._pool)
+            if run.id not in mine() and run.state is not None
+        ]
+        beats = await self._heartbeats()
+        self.has_fellows = _any_lives(beats, but=self._worker)
+        owners = {str(run.labels[WORKER]) for run in suspects if WORKER in run.labels}
+        dead = self._workers.watch({name: beats.get(name) for name in {*beats, *owners}})
+        loose = await loose_holders(self._client) if self._sees_to_loose else []
+        silent = self._loose.watch({str(run.id): _sign(run) for run in loose})
+        # Of several workers one sees to the dead, so that no run is started again twice.
+        first = min(beats.keys() - dead, default=self._worker) == self._worker
+        for run in suspects:
+            how = self._how_orphaned(run, dead if first else set())
+            if how is not None and run.id not in mine():
+                await self.see_to(run, how)
+        for run in loose:
+            if first and str(run.id) in silent:
+                how = "was not run by a worker and gives no sign of life"
+                await self.see_to(run, how, again=False)
+
+    async def abandoned(self, kept: Collection[UUID], mine: Callable[[], Collection[UUID]]) -> None:
+        """See to the runs that were cancelled while they had no process, such as suspended ones.
+
+        Args:
+            kept: Runs that nobody saw to their end; who ends a stopped run forgets it before.
+            mine: Says which runs this worker works on now.
+        """
+        for run in await read_runs(self._client, [one for one in kept if one not in mine()]):
+            pool = run.work_pool_name
+            ours = pool == self._pool or (pool is None and self._sees_to_loose)
+            cancelled = run.state is not None and run.state.is_cancelled()
+            if ours and cancelled and run.id not in mine():
+                await self._salvage(run)
+
+    async def see_to(
+        self, run: FlowRun, how: str, *, charged: bool = True, again: bool = True
+    ) -> None:
+        """Decide what becomes of a run whose process is gone.
+
+        Args:
+            run: The run; it is read again first.
+            how: How its process went, to follow "The run's process".
+            charged: Whether starting it again counts towards the most that is allowed.
+            again: Whether it may be started again at all.
+        """
+        found = await read_runs(self._client, [run.id])
+        state = found[0].state if found else None
+        if found and found[0].labels.get(ATTEMPT) != run.labels.get(ATTEMPT):
+            return  # given to another process already
+        if state is None or state.is_final() or state.is_scheduled() or is_suspended(state):
+            return
+        run = found[0]
+        if state.is_cancelling():
+            await self._salvage(run)
+            await self._client.set_flow_run_state(
+                run.id, Cancelled(message=state.message or "Stopped on request."), force=True
+            )
+            self._counted("stopped")
+            return
+        if not again:
+            await self.end(run, how)
+            return
+        recoveries = int(str(run.labels.get(RECOVERIES, 0)))
+        most = await self._max_recoveries(run)
+        # A claim that never became a process costs nothing to repeat.
+        begun = charged and (state.type is not StateType.PENDING or run.start_time is not None)
+        if begun and recoveries >= most:
+            times = f", after it was started again {recoveries} times" if recoveries else ""
+            await self.end(run, f"{how}{times}")
+            return
+        logger.warning(
+            "The process of run %s %s; starting it again (%d of %d).",
+            run.id,
+            how,
+            recoveries + begun,
+            most,
+        )
+        labels: dict[str, int | str] = {
+            RECOVERED_FROM: state.name or state.type.value,
+            ATTEMPT: int(str(run.labels.get(ATTEMPT, 0))) + 1,
+        }
+        if begun:
+            labels[RECOVERIES] = recoveries + 1
+        await self._client.update_flow_run_labels(run.id, {**labels})
+        await self._client.set_flow_run_state(
+            run.id,
+            AwaitingRetry(
+                message=f"The run's process {how}.",
+                scheduled_time=run.expected_start_time,  # before all that were asked for later
+            ),
+            force=True,
+        )
+        self._counted("started-again")
+
+    async def rejoin(self, run: FlowRun) -> None:
+        """See to a run that was ended here for want of Prefect, once Prefect can be reached.
+
+        Where another worker has taken it over by then, it is left alone.
+        """
+        while True:
+            try:
+                how = "was ended because its worker could not reach Prefect"
+                await self.see_to(run, how, charged=False)
+                return
+            except Exception as error:  # noqa: BLE001 - still out of reach
+                logger.debug("Run %s cannot be seen to yet: %r", run.id, error)
+                await asyncio.sleep(_REJOIN_SECONDS)
+
+    async def end(self, run: FlowRun, how: str) -> None:
+        """End a run as failed, with what it had found."""
+        await self._salvage(run)
+        await self._client.set_flow_run_state(
+            run.id, Failed(message=f"The run's process {how}."), force=True
+        )
+        self._counted("failed")
+
+    def _how_orphaned(self, run: FlowRun, dead: Collection[str]) -> str | None:
+        assert run.state is not None  # noqa: S101 - suspects have one
+        age = (datetime.now(UTC) - run.state.timestamp).total_seconds()
+        owner = run.labels.get(WORKER)
+        pending = run.state.type is StateType.PENDING
+        if pending and age < _CLAIM_SECONDS:
+            return None  # being started this moment
+        if owner is None:
+            # Stopped between its claim and its start, it is Cancelling and has no process either.
+            stopped = run.state.is_cancelling() and run.start_time is None
+            return "was never started" if pending or (stopped and age >= _CLAIM_SECONDS) else None
+        if owner == self._worker:
+            return "ended with an earlier worker of this name"
+        if str(owner) in dead:
+            return f"ended with its worker {owner!r}"
+        return None
+
+    async def _heartbeats(self) -> dict[str, datetime | None]:
+        workers = await self._client.read_workers_for_work_pool(self._pool)
+        return {worker.name: worker.last_heartbeat_time for worker in workers}
+
+
+def _any_lives(beats: Mapping[str, datetime | None], *, but: str) -> bool:
+    """Whether a worker gave a sign of life about as late as any, by Prefect's clock alone."""
+    newest = max((beat for beat in beats.values() if beat is not None), default=None)
+    return newest is not None and any(
+        beat is not None and newest - beat < _LIVELY for name, beat in beats.items() if name != but
+    )
+
+
+def _sign(run: FlowRun) -> tuple[object, object]:
+    """What changes while a process works on a run that no worker watches."""
+    return run.labels.get(ALIVE), run.state.timestamp if run.state else None

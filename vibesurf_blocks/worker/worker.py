@@ -1,0 +1,444 @@
+"""The Prefect worker of type `vibesurf`."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from importlib.metadata import entry_points
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import anyio
+import anyio.abc
+from prefect.exceptions import InfrastructureNotFound, ObjectNotFound
+from prefect.states import AwaitingConcurrencySlot, Cancelled
+from prefect.workers.base import BaseWorker
+
+from vibesurf_blocks import logs
+from vibesurf_blocks.metrics.share import shared
+from vibesurf_blocks.metrics.working import WorkerMetrics
+from vibesurf_blocks.prefect_api.children import cancel, forsaken
+from vibesurf_blocks.prefect_api.client import connect
+from vibesurf_blocks.prefect_api.runs import next_due, read_runs
+from vibesurf_blocks.prefect_api.version_check import CHECKED
+from vibesurf_blocks.processes.client import Child, ForkServer
+from vibesurf_blocks.run.checkpoints import unfinished
+from vibesurf_blocks.settings import Settings
+from vibesurf_blocks.worker.configuration import (
+    VibesurfJobConfiguration,
+    VibesurfVariables,
+    VibesurfWorkerResult,
+)
+from vibesurf_blocks.worker.fence import Fence
+from vibesurf_blocks.worker.folders import starting_folder, sweep
+from vibesurf_blocks.worker.occurrences import Occurrences
+from vibesurf_blocks.worker.recovery import Recovery
+from vibesurf_blocks.worker.slots import Slots
+from vibesurf_blocks.worker.wake import Waker
+
+if TYPE_CHECKING:
+    from prefect.client.schemas.objects import FlowRun
+
+
+HEARTBEAT_SECONDS = 5
+"""A worker says so often that it lives; `prefect worker start` asks for 30, too few to tell by."""
+
+PARENTS_AT_ONCE = 10
+"""Batches and workflows that may run at once where their work pool does not say it."""
+
+_RECOVER_SECONDS = 3.0
+_SALVAGE_SECONDS = 20.0
+_GIVE_UP_SECONDS = 3.0
+
+
+def preloads() -> list[str]:
+    """Modules that the fork server imports: the engine's and those of the entry point group."""
+    named = [point.value for point in entry_points(group="vibesurf_blocks.preload")]
+    return [
+        "prefect.flow_engine",
+        "vibesurf_blocks.worker.warm",
+        "vibesurf_blocks.worker.child",
+        *named,
+    ]
+
+
+_LATE = timedelta(seconds=1)
+"""How long after its event a run may become visible."""
+
+
+@dataclass(slots=True)
+class _Running:
+    child: Child
+    run: FlowRun
+    stop_grace: float
+    given_up: bool = False
+    fenced: bool = False
+
+
+class VibesurfWorker(BaseWorker[VibesurfJobConfiguration, VibesurfVariables, VibesurfWorkerResult]):
+    """Runs flow runs of its pool, each in a warm child process, within the pool's slots."""
+
+    type = "vibesurf"
+    job_configuration = VibesurfJobConfiguration
+    job_configuration_variables = VibesurfVariables
+    _description = "Run browser agents one at a time in warm processes, with pause and recovery."
+    _display_name = "VibeSurf"
+
+    def __init__(
+        self,
+        work_pool_name: str,
+        work_queues: list[str] | None = None,
+        name: str | None = None,
+        prefetch_seconds: float | None = None,
+        create_pool_if_not_found: bool = True,
+        limit: int | None = None,
+        heartbeat_interval_seconds: int | None = None,
+        *,
+        base_job_template: dict[str, Any] | None = None,
+        forks: ForkServer | None = None,
+        metrics: WorkerMetrics | None = None,
+    ) -> None:
+        """Take Prefect's arguments; runs are not fetched early, as this worker has timers.
+
+        With `forks` and `metrics` it works beside another worker in one process, and shares them.
+        """
+        super().__init__(
+            work_pool_name,
+            work_queues,
+            name,
+            0 if prefetch_seconds is None else prefetch_seconds,
+            create_pool_if_not_found,
+            limit,
+            min(heartbeat_interval_seconds or HEARTBEAT_SECONDS, HEARTBEAT_SECONDS),
+            base_job_template=base_job_template,
+        )
+        self._settings = Settings()
+        self._serves = work_pool_name
+        self._beside_another = forks is not None
+        self._forks = forks or ForkServer(preloads(), env={**CHECKED, **os.environ})
+        self._metrics = metrics or WorkerMetrics()
+        self._metrics.serves(work_pool_name, lambda: len(self._running))
+        self._sharing = contextlib.AsyncExitStack()
+        self._for_parents: asyncio.Task[None] | None = None
+        self._running: dict[UUID, _Running] = {}
+        self._stopping: dict[UUID, asyncio.Task[None]] = {}
+        self._claiming = asyncio.Lock()
+        self._claimed: set[UUID] = set()
+        self._recovered = 0.0
+        self._occurrences = Occurrences(
+            work_pool_name, timedelta(seconds=self._settings.missed_seconds)
+        )
+        self._waker = Waker(
+            self._look,
+            poll_seconds=self._settings.poll_seconds,
+            pool=work_pool_name if self._beside_another else None,
+        )
+        self._fence = Fence(self._give_sign, self._is_at_risk, self._end_fenced)
+
+    @cached_property
+    def _recovery(self) -> Recovery:
+        return Recovery(
+            self.client,
+            self.work_pool.name,
+            self.name,
+            loose_seconds=self._settings.silence_seconds,
+            gap_seconds=self._settings.poll_seconds + _RECOVER_SECONDS,
+            max_recoveries=self._most_recoveries,
+            salvage=self._salvage,
+            counted=lambda outcome: self._metrics.recovered(self._serves, outcome),
+            loose=not self._beside_another,
+        )
+
+    @property
+    def _slots(self) -> Slots:
+        default = PARENTS_AT_ONCE if self._beside_another else self._settings.slots
+        return Slots(self.client, self.work_pool.name, default)
+
+    async def setup(self) -> None:
+        """Connect to Prefect and warm up; then watch for runs."""
+        warming = asyncio.create_task(self._forks.start())
+        await asyncio.to_thread(sweep, self._settings.workspace_dir)
+        if not self._beside_another and self._serves == self._settings.pool:
+            self._for_parents = asyncio.create_task(self._work_for_parents())
+        with contextlib.suppress(Exception):  # a new pool; or Prefect is not up yet
+            async with connect() as client:
+                await self._occurrences.before(client)
+        await super().setup()
+        await warming
+        if not self._beside_another:
+            await self._sharing.enter_async_context(
+                shared(self._metrics.registry, "worker", self._settings)
+            )
+        self._waker.start()
+        self._fence.start()
+
+    async def teardown(self, *exc_info: object) -> None:
+        """Stop watching and end the children; their runs are found by whoever works next."""
+        await self._waker.stop()
+        await self._fence.stop()
+        await self._sharing.aclose()
+        if self._for_parents is not None:
+            self._for_parents.cancel()  # it ends beside this one
+        await asyncio.gather(*(self._give_up(running) for running in self._running.values()))
+        await super().teardown(*exc_info)
+        if self._for_parents is not None:
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._for_parents
+        if not self._beside_another:
+            await self._forks.close()
+
+    async def _work_for_parents(self) -> None:
+        """Run batches and workflows as well: whoever starts one worker has a whole one."""
+        while True:
+            worker = VibesurfWorker(
+                self._settings.parents_pool,
+                name=self.name,
+                forks=self._forks,
+                metrics=self._metrics,
+            )
+            try:
+                await worker.start(printer=lambda _: None)
+            except Exception as error:  # noqa: BLE001 - agents are run all the same
+                self._logger.warning("The worker for batches ended (%r); starting it again.", error)
+            await asyncio.sleep(self._settings.poll_seconds)
+
+    async def get_and_submit_flow_runs(self) -> list[FlowRun]:
+        """Claim due runs where a slot is free."""
+        async with self._claiming:
+            await self._occurrences.catch_up(self.client)
+            claimed: list[FlowRun] = []
+            if await self._slots.free(self.work_pool) > 0:
+                claimed = await super().get_and_submit_flow_runs()
+            taking = {run.id for run in claimed}
+
+            async def taken() -> bool:
+                return await self._slots.free(self.work_pool, taking) <= 0
+
+            await self._occurrences.queue(self.client, taken, taking)
+            return claimed
+
+    async def run(
+        self,
+        flow_run: FlowRun,
+        configuration: VibesurfJobConfiguration,
+        task_status: anyio.abc.TaskStatus[int] | None = None,
+    ) -> VibesurfWorkerResult:
+        """Run a claimed flow run in a child and wait for its end.
+
+        The result is 0 wherever the run's state already tells how it went, so that the base class
+        marks only those runs as crashed whose process died for good.
+        """
+        self._claimed.add(flow_run.id)
+        try:
+            with logs.about(flow_run.id):
+                return await self._run(
+                    flow_run, configuration, task_status or anyio.TASK_STATUS_IGNORED
+                )
+        finally:
+            self._claimed.discard(flow_run.id)
+
+    async def _run(
+        self,
+        flow_run: FlowRun,
+        configuration: VibesurfJobConfiguration,
+        started: anyio.abc.TaskStatus[int],
+    ) -> VibesurfWorkerResult:
+        if not await self._slots.confirm(flow_run.id, self.work_pool):
+            started.started(0)
+            await self._hand_back(flow_run)
+            return VibesurfWorkerResult(identifier="handed back", status_code=0)
+        if (why := (await forsaken(self.client, [flow_run])).get(flow_run.id)) is not None:
+            started.started(0)
+            await self.client.set_flow_run_state(flow_run.id, Cancelled(message=why), force=True)
+            return VibesurfWorkerResult(identifier="forsaken", status_code=0)
+        with contextlib.ExitStack() as stack:
+            folder = configuration.working_dir or stack.enter_context(
+                starting_folder(self._settings.workspace_dir)
+            )
+            # The workspace has as many slots as the pool, so that its limit alone counts.
+            slots = str(max(1, self._slots.limit(self.work_pool)))
+            child = await self._forks.spawn(
+                "vibesurf_blocks.worker.child:run",
+                {
+                    "flow_run": flow_run.model_dump(mode="json"),
+                    "command": configuration.own_command,
+                    "module_path": configuration.module_path,
+                    "stream_output": configuration.stream_output,
+                },
+                name="vibesurf:run",
+                env={
+                    **{key: value for key, value in configuration.env.items() if value is not None},
+                    "VIBESURF_SLOTS": slots,
+                },
+                cwd=str(folder),
+            )
+            running = _Running(child, flow_run, configuration.stop_grace_seconds)
+            self._running[flow_run.id] = running
+            due = flow_run.next_scheduled_start_time or flow_run.expected_start_time
+            if due is not None:
+                waited = (datetime.now(UTC) - due).total_seconds()
+                self._metrics.started(self._serves, waited)
+            started.started(child.pid)
+            try:
+                code = await child.wait()
+                if running.fenced:
+                    await self._recovery.rejoin(flow_run)
+                elif code != 0 and not running.given_up:
+                    await self._recovery.see_to(flow_run, _describe(code))
+            finally:
+                # Another process may have been started for the run meanwhile.
+                if self._running.get(flow_run.id) is running:
+                    del self._running[flow_run.id]
+                self._waker.now()
+        return VibesurfWorkerResult(identifier=str(child.pid), status_code=0)
+
+    async def _propose_submitting_state(self, flow_run: FlowRun) -> None:
+        """Leave out the state between claim and start: here that takes milliseconds.
+
+        Private to Prefect, which would write and announce one more state for every run.
+        """
+
+    async def kill_infrastructure(
+        self,
+        infrastructure_pid: str,
+        configuration: VibesurfJobConfiguration,  # noqa: ARG002 - Prefect's signature
+        grace_seconds: int = 30,
+    ) -> None:
+        """End the child with this process id; Prefect asks for it where a run never started."""
+        for running in self._running.values():
+            if str(running.child.pid) == infrastructure_pid:
+                await running.child.stop(grace_seconds)
+                return
+        msg = f"No process {infrastructure_pid} of this worker runs any more."
+        raise InfrastructureNotFound(msg)
+
+    async def _give_up(self, running: _Running) -> None:
+        """End a child because this worker ends, and leave its run to whoever works next."""
+        running.given_up = True
+        running.child.signal(signal.SIGKILL)
+        try:
+            async with asyncio.timeout(_GIVE_UP_SECONDS):
+                await running.child.wait()
+                await self._recovery.see_to(
+                    running.run, "ended with its worker, which was told to end", charged=False
+                )
+        except Exception as error:  # noqa: BLE001 - found by the next worker all the same
+            self._logger.warning("Run %s was left as it is: %r", running.run.id, error)
+
+    async def _give_sign(self) -> None:
+        """Say that this worker lives; Prefect's own loop pauses for a minute after a failure."""
+        await self.client.send_worker_heartbeat(
+            work_pool_name=self._serves,
+            worker_name=self.name,
+            heartbeat_interval_seconds=self.heartbeat_interval_seconds,
+        )
+
+    def _is_at_risk(self) -> bool:
+        return bool(self._running) and self._recovery.has_fellows
+
+    def _end_fenced(self) -> int:
+        fenced = [one for one in self._running.values() if not one.fenced]
+        for running in fenced:
+            running.given_up = running.fenced = True
+            running.child.signal(signal.SIGKILL)
+        return len(fenced)
+
+    async def _look(self) -> datetime | None:
+        try:
+            pool = self.work_pool
+        except RuntimeError:  # not synchronised with Prefect yet
+            return None
+        begun = datetime.now(UTC)
+        self._metrics.slots(self._serves, self._slots.limit(pool))
+        await self.get_and_submit_flow_runs()
+        await self._enforce_stops()
+        await self._recover()
+        # What was due before has been seen: it is claimed, or waits for the end of another run,
+        # which wakes. Only what an unfinished transaction may have hidden is looked for again.
+        return await next_due(self.client, pool.name, after=begun - _LATE)
+
+    async def _hand_back(self, flow_run: FlowRun) -> None:
+        found = await read_runs(self.client, [flow_run.id])
+        if not found or found[0].state is None or not found[0].state.is_pending():
+            return  # cancelled or deleted meanwhile: it must not come back to life
+        run_logger = self.get_flow_run_logger(flow_run)
+        run_logger.info("All slots of the pool are taken; handing the run back to the queue.")
+        await self.client.set_flow_run_state(
+            flow_run.id,
+            AwaitingConcurrencySlot(
+                message="Another run took the slot first.",
+                scheduled_time=flow_run.expected_start_time,  # it keeps its place in the queue
+            ),
+            force=True,
+        )
+
+    async def _most_recoveries(self, flow_run: FlowRun) -> int:
+        try:
+            configuration = await self.job_configuration.resolve_for_flow_run(
+                flow_run,
+                client=self.client,
+                work_pool=self.work_pool,
+                worker_name=self.name,
+                worker_id=self.backend_id,
+            )
+        except ObjectNotFound:  # its deployment is gone
+            return 0
+        return configuration.max_recoveries
+
+    async def _salvage(self, flow_run: FlowRun) -> None:
+        child = await self._forks.spawn(
+            "vibesurf_blocks.run.salvage:salvage",
+            {"flow_run": flow_run.model_dump(mode="json")},
+        )
+        try:
+            await asyncio.wait_for(child.wait(), _SALVAGE_SECONDS)
+        except TimeoutError:
+            child.signal(signal.SIGKILL)
+
+    async def _recover(self) -> None:
+        now = monotonic()
+        if now - self._recovered >= _RECOVER_SECONDS:
+            self._recovered = now
+            await self._recovery.orphans(self._mine)
+            kept = await asyncio.to_thread(unfinished, self._settings.workspace_dir)
+            await self._recovery.abandoned(kept, self._mine)
+
+    def _mine(self) -> set[UUID]:
+        return self._running.keys() | self._claimed
+
+    async def _enforce_stops(self) -> None:
+        """See that cancelled runs of this worker end, by force after their grace period."""
+        watched = [run_id for run_id in self._running if run_id not in self._stopping]
+        runs = await read_runs(self.client, watched)
+        # A batch that was stopped has its children end; where it died before, this does.
+        for run_id, why in (await forsaken(self.client, runs)).items():
+            run = next(one for one in runs if one.id == run_id)
+            await cancel(self.client, run, why)
+        for run in runs:
+            running = self._running.get(run.id)
+            if running is None or run.state is None or not run.state.is_cancelling():
+                continue
+            self._stopping[run.id] = asyncio.create_task(self._stop(run.id, running))
+
+    async def _stop(self, run_id: UUID, running: _Running) -> None:
+        try:
+            await asyncio.wait_for(running.child.wait(), running.stop_grace)
+        except TimeoutError:
+            running.child.signal(signal.SIGKILL)
+        finally:
+            self._stopping.pop(run_id, None)
+
+
+def _describe(code: int) -> str:
+    if code >= 0:
+        return f"ended with exit code {code}"
+    try:
+        return f"was killed by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"was killed by signal {-code}"

@@ -1,0 +1,1 @@
+"""Workflows: tasks as named steps that need each other. What is asked, checked, decided, run."""
