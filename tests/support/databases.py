@@ -19,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager
 from functools import cache
 from pathlib import Path
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 import pytest
 from sqlalchemy import make_url
@@ -37,7 +37,7 @@ T = TypeVar("T")
 _at_end = ExitStack()
 
 
-def unavailable(reason: str) -> None:
+def unavailable(reason: str) -> NoReturn:
     """Skip the test, or fail it where VIBESURF_TEST_NO_SKIP=1 forbids that."""
     if os.environ.get("VIBESURF_TEST_NO_SKIP") == "1":
         pytest.fail(reason)

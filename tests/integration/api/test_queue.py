@@ -10,11 +10,12 @@ import httpx
 import pytest
 from prefect.client.orchestration import PrefectClient
 
-from tests.integration.control.test_slots import Meter, spans
+from tests.integration.control.test_slots import PAGE_SECONDS, spans
 from tests.support.book import Books
 from tests.support.control import done
 from tests.support.site import Site
 from tests.support.tasks import body, completes, row_of, submit
+from tests.support.turnstile import Turnstile
 
 Json = dict[str, Any]
 
@@ -43,7 +44,7 @@ async def waiting(api: httpx.AsyncClient) -> list[str]:
 async def test_tasks_wait_by_priority_and_in_the_order_they_were_asked_for(
     api: httpx.AsyncClient, prefect: PrefectClient, site: Site, books: Books
 ) -> None:
-    book, meter = books(2), Meter(site)
+    book, meter = books(2), Turnstile(site, PAGE_SECONDS)
     active = await submit(api, book.task)
     await book.until_asked(1)
     asked = ["normal", "low", "normal", "high", "normal"]
@@ -111,7 +112,7 @@ async def test_many_at_once_at_two_processes_all_wait_and_run_one_at_a_time(
     many: int,
     left: int,
 ) -> None:
-    book, meter = books(1), Meter(site)
+    book, meter = books(1), Turnstile(site, PAGE_SECONDS)
     active = await submit(api, book.task)
     await book.until_asked(1)
     session = f"many-{many}"

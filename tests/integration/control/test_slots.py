@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from itertools import pairwise
 from uuid import UUID, uuid4
@@ -18,9 +17,10 @@ from prefect.client.schemas.objects import StateType, WorkerStatus
 from tests.support.book import Books
 from tests.support.control import at_rest, done, queue
 from tests.support.eventually import eventually
-from tests.support.site import Site, Visit
+from tests.support.site import Site
 from tests.support.stack import LiveStack, end
 from tests.support.tasks import completes
+from tests.support.turnstile import Turnstile
 from vibesurf_blocks.prefect_api.runs import in_states
 
 RUNS = 10

@@ -20,6 +20,7 @@ import typer.main
 import yaml
 from prefect.cli._app import _app as prefect_cli
 
+from tests.support.databases import unavailable
 from vibesurf_blocks.cli.main import app
 from vibesurf_blocks.settings import Settings
 
