@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 import httpx
+import psutil
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.states import Suspended
@@ -168,3 +169,12 @@ async def queue(
         job_variables=job_variables,
     )
     return str(run.id)
+
+
+async def kill(prefect: PrefectClient, task_id: str) -> int:
+    """Kill the process of a run, and wait until it is gone; its id."""
+    pid = await pid_of(prefect, task_id)
+    process = psutil.Process(pid)
+    process.kill()
+    await asyncio.to_thread(process.wait, 10)
+    return pid

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import httpx
 from prefect.client.orchestration import PrefectClient
-from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.states import Cancelling
 
 from tests.support.eventually import eventually
@@ -23,6 +23,9 @@ Json = dict[str, Any]
 DONE_SECONDS = 30.0
 """Seconds a short task may take on a busy machine."""
 
+
+STANDING = frozenset({"agent", "backend", "batch", "workflow", "alert"})
+"""Names of the deployments that the first start makes."""
 
 SLOW_SECONDS = 240.0
 """Seconds in which a Prefect server that is up has answered, on the busiest machine."""
@@ -116,15 +119,33 @@ async def unfinished(client: PrefectClient) -> list[FlowRun]:
     return [*begun, *await client.read_flow_runs(flow_run_filter=due_filter(datetime.now(UTC)))]
 
 
+async def drop_schedules(client: PrefectClient) -> None:
+    """Delete every deployment that has a schedule, and every run that is still to come.
+
+    Prefect may insert runs of a schedule after its deployment was deleted.
+    """
+    for deployment in await client.read_deployments():
+        if deployment.name in STANDING:
+            for schedule in deployment.schedules:
+                await client.delete_deployment_schedule(deployment.id, schedule.id)
+        elif deployment.schedules:
+            await client.delete_deployment(deployment.id)
+    now = datetime.now(UTC)
+    for run in await client.read_flow_runs(flow_run_filter=in_states([StateType.SCHEDULED])):
+        if run.expected_start_time is not None and run.expected_start_time > now:
+            await client.delete_flow_run(run.id)
+
+
 async def end_all(stack: LiveStack) -> None:
     """End whatever has not ended, and wait until the slot is free for all who look."""
     async with stack.prefect() as client, stack.http() as api:
-        for run in await unfinished(client):
-            # Forced to an end while its process starts, a run would come back to life.
-            if run.state is not None and not run.state.is_cancelling():
-                await cancel(client, run.id)
 
         async def idle() -> bool:
+            await drop_schedules(client)
+            for run in await unfinished(client):
+                # Forced to an end while its process starts, a run would come back to life.
+                if run.state is not None and not run.state.is_cancelling():
+                    await cancel(client, run.id)
             status = (await api.get("/tasks/status")).json()
             return not status["has_active_task"] and not await unfinished(client)
 

@@ -12,31 +12,21 @@ import httpx
 import psutil
 import pytest
 from prefect.client.orchestration import PrefectClient
-from prefect.client.schemas.filters import FlowFilter, FlowFilterName, FlowRunFilter
 from prefect.client.schemas.objects import State
-from prefect.client.schemas.sorting import FlowRunSort
 from prefect.states import AwaitingRetry
 
 from tests.support.book import Books
-from tests.support.control import agree, asked_of, at_rest, done, pid_of, run_of, state_of
+from tests.support.control import agree, asked_of, at_rest, done, kill, pid_of, run_of, state_of
 from tests.support.eventually import eventually
 from tests.support.stack import LiveStack
 from tests.support.tasks import completes, reaches, submit
 from vibesurf_blocks.prefect_api.artifacts import published
 from vibesurf_blocks.prefect_api.labels import ATTEMPT, RECOVERED_FROM
+from vibesurf_blocks.prefect_api.runs import loose_holders
 from vibesurf_blocks.run.checkpoints import CheckpointFile
-from vibesurf_blocks.tasks import AGENT_FLOW, Status
+from vibesurf_blocks.tasks import Status
 
 STEPS = 5
-
-
-async def kill(prefect: PrefectClient, task_id: str) -> int:
-    """Kill the process of a run, and wait until it is gone; its id."""
-    pid = await pid_of(prefect, task_id)
-    process = psutil.Process(pid)
-    process.kill()
-    await asyncio.to_thread(process.wait, 10)
-    return pid
 
 
 @pytest.mark.parametrize("after", range(STEPS))
@@ -221,16 +211,7 @@ async def test_a_run_that_no_worker_watches_is_ended_when_its_process_died(
     book.let(1)
     program = stack.open(sys.executable, "-m", "tests.support.loose_run", book.task)
     await book.until_asked(2)
-    (run,) = [
-        run
-        for run in await prefect.read_flow_runs(
-            flow_filter=FlowFilter(name=FlowFilterName(any_=[AGENT_FLOW])),
-            flow_run_filter=FlowRunFilter(),
-            sort=FlowRunSort.START_TIME_DESC,
-            limit=1,
-        )
-        if run.work_pool_name is None
-    ]
+    (run,) = await loose_holders(prefect)
     await agree(api, prefect, str(run.id), Status.RUNNING)
 
     program.kill()

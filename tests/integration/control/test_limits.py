@@ -9,7 +9,7 @@ import pytest
 from prefect.client.orchestration import PrefectClient
 
 from tests.support.book import Books
-from tests.support.control import agree, done
+from tests.support.control import agree, done, kill
 from tests.support.tasks import body, completes, submit
 from vibesurf_blocks.tasks import Status
 
@@ -88,8 +88,6 @@ async def test_limits_are_per_task_and_checked(api: httpx.AsyncClient, books: Bo
 async def test_the_steps_taken_before_a_death_count(
     api: httpx.AsyncClient, prefect: PrefectClient, books: Books, k: int
 ) -> None:
-    from tests.integration.control.test_child_dies import kill
-
     book = books(4)
     book.let(*range(1, k + 1))
     task_id = await submit(api, book.task, max_steps=3)

@@ -15,7 +15,7 @@ from prefect.client.schemas.actions import WorkPoolUpdate
 from prefect.client.schemas.objects import StateType, WorkerStatus
 
 from tests.support.book import Books
-from tests.support.control import at_rest, done, queue
+from tests.support.control import at_rest, done, kill, queue
 from tests.support.eventually import eventually
 from tests.support.site import Site
 from tests.support.stack import LiveStack, end
@@ -89,8 +89,6 @@ async def test_queued_runs_start_in_the_order_they_were_asked_for(
 async def test_a_recovered_run_is_not_overtaken(
     api: httpx.AsyncClient, prefect: PrefectClient, site: Site, books: Books
 ) -> None:
-    from tests.integration.control.test_child_dies import kill
-
     first, meter = books(3), Turnstile(site, PAGE_SECONDS)
     first.let(1)
     holder = await queue(prefect, first.task, "s-first")
