@@ -22,6 +22,7 @@ from tests.support.eventually import eventually
 
 POOL = "stock"
 _RUN_SECONDS = 180.0
+_END_SECONDS = 15.0
 
 
 class StockWorker:
@@ -57,7 +58,11 @@ class StockWorker:
             yield
         finally:
             process.terminate()
-            await process.wait()
+            try:
+                await asyncio.wait_for(process.wait(), _END_SECONDS)
+            except TimeoutError:  # it now and then waits for ever for something of its own
+                process.kill()
+                await process.wait()
 
     async def create(self, flow: Flow[..., Any]) -> UUID:
         """Create a run of a flow, which the worker is to take."""
