@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-databases bench chaos long soak fuzz audit lint docs clean
+.PHONY: demo test test-slow test-databases bench chaos long soak fuzz audit lint docs clean
 
 demo: $(READY)
 	$(BIN)/python -m examples.demo
@@ -13,10 +13,14 @@ demo: $(READY)
 test: $(READY)
 	$(BIN)/python -m tests.run
 
+# For what ten minutes are too short: several hosts, fuzzing, ten kills, SQLite under Prefect.
+test-slow: $(READY)
+	$(BIN)/python -m tests.run -m slow
+
 # Every test that has a stack, with the stack's tables on each kind of server.
 test-databases: $(READY)
-	VIBESURF_TEST_DATABASE=postgresql $(BIN)/python -m pytest -n 2 --dist loadfile tests/integration
-	VIBESURF_TEST_DATABASE=mysql $(BIN)/python -m pytest -n 2 --dist loadfile tests/integration
+	VIBESURF_TEST_DATABASE=postgresql $(BIN)/python -m tests.run tests/integration
+	VIBESURF_TEST_DATABASE=mysql $(BIN)/python -m tests.run tests/integration
 
 bench: $(READY)
 	$(BIN)/python -m tests.benchmarks

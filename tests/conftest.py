@@ -4,9 +4,12 @@ import os
 
 from tests.support.databases import drop_all
 from tests.support.fixtures import api, live_stack, prefect, site, stack, store
+from vibesurf_blocks.prefect_api import certificates
 
 # Read when browser-use is imported, which some tests do by themselves: none calls home.
 os.environ.setdefault("ANONYMIZED_TELEMETRY", "false")
+# Each test has clients of its own; loading the certificates for each would take a minute of all.
+certificates.share()
 
 __all__ = ["api", "live_stack", "prefect", "site", "stack", "store"]
 

@@ -12,6 +12,7 @@ import pytest
 from examples.docs_site import ROOT, sources
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(180)
 def test_the_demo_completes_and_keeps_the_report() -> None:
     demo = subprocess.run(

@@ -26,7 +26,7 @@ PATIENCE = 120.0
 """Seconds until all is right again, on a machine that runs other tests beside this one."""
 
 
-@pytest.mark.chaos
+@pytest.mark.slow
 @pytest.mark.timeout(400)
 async def test_ten_kills_violate_nothing() -> None:
     outcome = Outcome(seed=1, database="postgres", without="")

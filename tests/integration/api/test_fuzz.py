@@ -8,7 +8,7 @@ from tests.support.fuzz import fuzz_and_compare
 from tests.support.stack import LiveStack
 
 
-@pytest.mark.chaos
+@pytest.mark.slow
 async def test_requests_of_all_kinds_break_nothing(stack: LiveStack) -> None:
     tally = await fuzz_and_compare(stack, 60, 20_261)
     assert tally.sent >= 60

@@ -102,7 +102,8 @@ async def test_a_task_that_waits_takes_the_slot_from_submits_that_do_not(
     await completes(api, accepted)
 
 
-@pytest.mark.parametrize(("many", "left"), [(20, 2), pytest.param(50, 50, marks=pytest.mark.chaos)])
+@pytest.mark.slow
+@pytest.mark.parametrize(("many", "left"), [(20, 2), (50, 50)])
 async def test_many_at_once_at_two_processes_all_wait_and_run_one_at_a_time(
     api: httpx.AsyncClient,
     prefect: PrefectClient,

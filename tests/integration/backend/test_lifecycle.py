@@ -7,6 +7,7 @@ from pathlib import Path
 
 import httpx
 import psutil
+import pytest
 from prefect.client.orchestration import PrefectClient
 
 from tests.support.backends import SECRET, BackendServer, backend_profile
@@ -110,6 +111,7 @@ async def _gone(stack: LiveStack) -> bool:
     return not await asyncio.to_thread(stack.parts, "run")
 
 
+@pytest.mark.slow
 async def test_stop_reaches_the_backend_even_when_nobody_follows_any_more(
     stack: LiveStack,
     api: httpx.AsyncClient,

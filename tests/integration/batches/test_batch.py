@@ -55,7 +55,7 @@ async def slots(prefect: PrefectClient, pool: str, number: int) -> AsyncIterator
 
 
 @pytest.mark.parametrize(
-    "size", [pytest.param(20, marks=[pytest.mark.chaos, pytest.mark.timeout(300)]), 4]
+    "size", [pytest.param(20, marks=[pytest.mark.slow, pytest.mark.timeout(300)]), 4]
 )
 async def test_a_batch_killed_halfway_and_run_again_runs_each_task_once(
     api: httpx.AsyncClient, prefect: PrefectClient, books: Books, size: int

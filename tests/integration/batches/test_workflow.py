@@ -101,6 +101,7 @@ async def test_where_two_fails_it_is_tried_again(
     }
 
 
+@pytest.mark.slow
 async def test_where_two_fails_for_good_three_is_not_begun(
     prefect: PrefectClient, site: Site, block: str
 ) -> None:

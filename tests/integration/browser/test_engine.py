@@ -104,6 +104,7 @@ def _uploads(seen: str, path: str) -> dict[str, Any]:
     return {"upload_file": {"index": element(seen, "type=file"), "path": path}}
 
 
+@pytest.mark.slow
 async def test_a_page_that_hangs_and_a_browser_that_crashes_are_survived(
     place: Workplace, model: ModelServer, web: Web
 ) -> None:

@@ -23,7 +23,7 @@ from tests.support.tasks import completes
 from tests.support.turnstile import Turnstile
 from vibesurf_blocks.prefect_api.runs import in_states
 
-RUNS = 10
+RUNS = 6
 PAGE_SECONDS = 0.05
 
 

@@ -22,7 +22,7 @@ from tests.support.sse import Sent, events, everything
 from tests.support.tasks import SLOW_SECONDS, body, completes, post, row_of
 from tests.support.turnstile import Turnstile
 
-pytestmark = [pytest.mark.timeout(600), pytest.mark.chaos]
+pytestmark = [pytest.mark.timeout(600), pytest.mark.slow]
 
 TAKEOVER_SECONDS = 30.0
 """several-hosts.md promises 10 s; a busy machine is slower."""

@@ -147,7 +147,7 @@ async def test_what_is_pruned_is_gone_and_the_newest_submitted_task_stays(
     assert sorted(one.json()["success"] for one in answers) == [False, False, False, True]
 
 
-@pytest.mark.chaos
+@pytest.mark.slow
 async def test_parts_go_with_their_batch_all_or_none(
     api: httpx.AsyncClient, prefect: PrefectClient, prune: Prune
 ) -> None:
@@ -172,7 +172,7 @@ async def test_parts_go_with_their_batch_all_or_none(
     assert await known(prefect, *ids) == set()
 
 
-@pytest.mark.chaos
+@pytest.mark.slow
 async def test_a_row_follows_a_run_that_prefect_has_forgotten(
     api: httpx.AsyncClient, prefect: PrefectClient, prune: Prune, store: TaskStore
 ) -> None:
@@ -184,7 +184,7 @@ async def test_a_row_follows_a_run_that_prefect_has_forgotten(
     assert await store.get(lost) is None
 
 
-@pytest.mark.chaos
+@pytest.mark.slow
 async def test_executions_of_schedules_do_not_fall(
     api: httpx.AsyncClient, prefect: PrefectClient, prune: Prune
 ) -> None:
@@ -243,7 +243,7 @@ async def test_executions_of_schedules_do_not_fall(
     await prefect.delete_deployment(deployment)
 
 
-@pytest.mark.chaos
+@pytest.mark.slow
 async def test_the_server_of_other_tasks_is_refused(
     stack: LiveStack, prefect: PrefectClient, tmp_path: Path
 ) -> None:
@@ -259,14 +259,14 @@ async def test_the_server_of_other_tasks_is_refused(
     await other.aclose()
 
 
-@pytest.mark.chaos
+@pytest.mark.slow
 async def test_only_one_prunes(prune: Prune, database: Database) -> None:
     async with alone(database, "prune", wait=1):
         with pytest.raises(StackError, match="held the right to prune"):
             await prune()
 
 
-@pytest.mark.chaos
+@pytest.mark.slow
 async def test_the_command(stack: LiveStack, api: httpx.AsyncClient, store: TaskStore) -> None:
     lost = str(uuid4())
     await store.upsert([task(lost, Status.FAILED)])

@@ -64,6 +64,7 @@ async def test_a_deploy_shows_and_a_redeploy_changes_nothing(
     assert [one.active for one in after.schedules] == [False]
 
 
+@pytest.mark.slow
 async def test_drift_tells_what_was_changed(
     deployed: LiveStack, api: httpx.AsyncClient, prefect: PrefectClient
 ) -> None:
@@ -82,6 +83,7 @@ async def test_drift_tells_what_was_changed(
     assert f"{EXAMPLES[1]} tags" in said
 
 
+@pytest.mark.slow
 async def test_a_file_that_cannot_be_compared_is_told(stack: LiveStack, tmp_path: Path) -> None:
     for text in ("{", "deployments: 3", ""):
         file = tmp_path / "prefect.yaml"

@@ -184,7 +184,7 @@ async def left_browser(stack: LiveStack) -> AsyncIterator[str]:
     end(started)
 
 
-@pytest.mark.chaos
+@pytest.mark.slow
 async def test_a_dead_mirror_a_dead_worker_and_what_follows(
     stack: LiveStack,
     api: httpx.AsyncClient,

@@ -175,7 +175,7 @@ async def test_the_command_refuses_a_newer_database(
     await _untouched(database_url)
 
 
-@pytest.mark.chaos
+@pytest.mark.slow
 @pytest.mark.parametrize("part", ["api", "mirror", "up", "prune"])
 async def test_every_part_refuses_a_newer_database(
     sqlite_url: str, tmp_path: Path, part: str, unused_tcp_port_factory: Any
