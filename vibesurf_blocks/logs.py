@@ -28,6 +28,8 @@ OURS: Final = ("vibesurf_blocks", "deployments")
 LOGGERS: Final = (*OURS, "uvicorn", "httpx")
 """Loggers whose lines are set up here."""
 
+_PLAIN: Final = logging.Formatter()
+
 _task: ContextVar[str | None] = ContextVar("vibesurf_task", default=None)
 
 
@@ -41,32 +43,38 @@ def about(task_id: object) -> Iterator[None]:
         _task.reset(token)
 
 
-class _Hiding(logging.Formatter):
-    """Leaves out what is secret."""
+class Hiding(logging.Filter):
+    """Takes what is secret out of a record, before its handler shows it or sends it to Prefect.
 
-    def __init__(self, fmt: str | None = None) -> None:
-        super().__init__(fmt)
-        self.hides: list[Callable[[str], str]] = [
-            EnvironmentSecrets(os.environ).hide,
-            redact,
-        ]
+    Attributes:
+        hides: Each takes a text and returns it without secrets.
+    """
 
-    def hide(self, text: str) -> str:
-        """The text without secrets."""
+    def __init__(self) -> None:
+        super().__init__()
+        self.hides: list[Callable[[str], str]] = [EnvironmentSecrets(os.environ).hide, redact]
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Change the record; none is left out."""
+        try:
+            record.msg, record.args = self._hide(record.getMessage()), None
+        except Exception:  # noqa: BLE001 - arguments that do not fit: its handler says so
+            return True
+        if record.exc_info and record.exc_info[0] is not None and not record.exc_text:
+            record.exc_text = _PLAIN.formatException(record.exc_info)
+        if record.exc_text:
+            record.exc_text = self._hide(record.exc_text)
+        if record.stack_info:
+            record.stack_info = self._hide(record.stack_info)
+        return True
+
+    def _hide(self, text: str) -> str:
         for hide in self.hides:
             text = hide(text)
         return text
 
 
-class TextFormatter(_Hiding):
-    """A line for people."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """Format a record."""
-        return self.hide(super().format(record))
-
-
-class JsonFormatter(_Hiding):
+class JsonFormatter(logging.Formatter):
     """One JSON object a line: time, level, logger, message; part, task id, error where known."""
 
     def __init__(self, part: str | None = None) -> None:
@@ -79,7 +87,7 @@ class JsonFormatter(_Hiding):
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(),
             "level": record.levelname,
             "logger": record.name,
-            "message": self.hide(record.getMessage()),
+            "message": record.getMessage(),
         }
         if self._part is not None:
             entry["part"] = self._part
@@ -88,10 +96,10 @@ class JsonFormatter(_Hiding):
         )
         if task_id is not None:
             entry["task_id"] = str(task_id)
-        if record.exc_info and record.exc_info[0] is not None:
-            entry["error"] = self.hide(self.formatException(record.exc_info))
+        if record.exc_text:
+            entry["error"] = record.exc_text
         if record.stack_info:
-            entry["stack"] = self.hide(self.formatStack(record.stack_info))
+            entry["stack"] = self.formatStack(record.stack_info)
         return json.dumps(entry, ensure_ascii=False)
 
 
@@ -109,7 +117,8 @@ def configure(settings: Settings, part: str) -> None:
         handler.setFormatter(JsonFormatter(part))
         _everything(handler)
     else:
-        handler.setFormatter(TextFormatter(f"%(asctime)s {part:<7} %(levelname)-7s %(message)s"))
+        form = f"%(asctime)s {part:<7} %(levelname)-7s %(message)s"
+        handler.setFormatter(logging.Formatter(form))
     for name in LOGGERS:
         logger = logging.getLogger(name)
         logger.handlers = [handler]
@@ -117,22 +126,37 @@ def configure(settings: Settings, part: str) -> None:
         ours = name in OURS
         logger.setLevel(settings.log_level if ours else max(logging.WARNING, _level(settings)))
         logger.propagate = False
+    guard()
 
 
 def configure_run(settings: Settings, task_id: str) -> None:
-    """Set up the logs of the process of one run; as text they stay as Prefect has them."""
+    """Set up the logs of the process of one run; as text they look as Prefect has them."""
     if settings.log_format == "json":
         configure(settings, "run")
         _task.set(task_id)
+    guard()
+
+
+def guard() -> None:
+    """Have every handler that there is hide secrets, Prefect's own and its log upload included."""
+    hiding = Hiding()
+    for handler in _handlers():
+        if not any(isinstance(one, Hiding) for one in handler.filters):
+            handler.addFilter(hiding)
 
 
 def hide_also(hide: Callable[[str], str]) -> None:
     """Have the logs of this process pass through a function that hides secrets."""
-    for logger in (logging.getLogger(), *map(logging.getLogger, LOGGERS)):
-        for handler in logger.handlers:
-            formatter = handler.formatter
-            if isinstance(formatter, _Hiding) and hide not in formatter.hides:
-                formatter.hides.append(hide)
+    for handler in _handlers():
+        for one in handler.filters:
+            if isinstance(one, Hiding) and hide not in one.hides:
+                one.hides.append(hide)
+
+
+def _handlers() -> Iterator[logging.Handler]:
+    names = list(logging.Logger.manager.loggerDict)
+    for logger in (logging.getLogger(), *map(logging.getLogger, names)):
+        yield from logger.handlers
 
 
 def of_uvicorn(settings: Settings) -> dict[str, Any] | None:

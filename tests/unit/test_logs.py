@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import sys
@@ -15,7 +16,7 @@ from vibesurf_blocks import logs
 from vibesurf_blocks.settings import Settings
 from vibesurf_blocks.tasks import MASK
 
-OTHERS = ("", "uvicorn", "some.library", "py.warnings")
+OTHERS = ("", "prefect.flow_runs", "uvicorn", "some.library", "py.warnings")
 
 
 @pytest.fixture(autouse=True)
@@ -108,6 +109,22 @@ def test_no_secret_is_logged(
     for secret in ("from-the-environment", "of-the-run", "hidden"):
         assert secret not in said
     assert f"://{MASK}@host/db" in said
+
+
+def test_what_prefect_itself_shows_or_uploads_holds_no_secret() -> None:
+    """Its handlers stand before ours are made; one of them sends a run's log to the server."""
+    shown = io.StringIO()
+    handler, logger = logging.StreamHandler(shown), logging.getLogger("prefect.flow_runs")
+    logger.addHandler(handler)
+    logs.configure_run(Settings(), "t-3")
+    logs.hide_also(lambda text: text.replace("of-the-run", MASK))
+    try:
+        raise ValueError("https://me:hidden@host/ said no to of-the-run")
+    except ValueError:
+        logger.exception("Step %d failed", 3)
+    said = shown.getvalue()
+    assert "Step 3 failed" in said
+    assert f"https://{MASK}@host/ said no to {MASK}" in said
 
 
 def test_text_names_the_part(capsys: pytest.CaptureFixture[str]) -> None:

@@ -162,6 +162,7 @@ class VibesurfWorker(BaseWorker[VibesurfJobConfiguration, VibesurfVariables, Vib
 
     async def setup(self) -> None:
         """Connect to Prefect and warm up; then watch for runs."""
+        logs.guard()
         warming = asyncio.create_task(self._forks.start())
         await asyncio.to_thread(sweep, self._settings.workspace_dir)
         if not self._beside_another and self._serves == self._settings.pool:
