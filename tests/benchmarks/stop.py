@@ -12,6 +12,9 @@ from tests.benchmarks.bench import Bench, Line
 from tests.benchmarks.rows import Row, quantiles
 from tests.benchmarks.stack import Stack, at, gone
 from tests.support.eventually import eventually
+from vibesurf_blocks.prefect_api.runs import slot_holders
+
+AGENTS_POOL = "vibesurf"
 
 
 async def _here(bench: Bench) -> tuple[list[float], list[float], list[float]]:
@@ -87,4 +90,53 @@ async def stop_to_free(bench: Bench) -> list[Row]:
     ]
 
 
-STOP = Line("stop", stop_to_free)
+async def _batches(bench: Bench) -> list[float]:
+    stack = await bench.stack()
+    taken: list[float] = []
+    for number in range(bench.count(6, 3)):
+        session = f"batch-{number}"
+        items = [f"Read {bench.site.slow}"] * 3
+        asked = {"session_id": session, "items": items}
+        answer = await stack.http.post("/tasks/batch", json=asked)
+        batch_id = UUID(answer.raise_for_status().json()["batch_id"])
+
+        async def child(of: str = session) -> UUID | None:
+            rows = (await stack.http.get("/tasks", params={"session_id": of})).json()["tasks"]
+            return next((UUID(row["task_id"]) for row in rows if row["status"] == "running"), None)
+
+        running = await eventually(child, timeout=30, pause=0.1)
+        assert running is not None
+        await _working(stack, running)
+        begun = time.time()
+        await stack.prefect.set_flow_run_state(batch_id, Cancelling())
+
+        async def free() -> bool:
+            return not await slot_holders(stack.prefect, AGENTS_POOL)
+
+        await eventually(free, timeout=30, pause=0.01)
+        taken.append(time.time() - begun)
+        await stack.ended(running)
+        assert at(await stack.states(running), "Cancelled").timestamp() > begun
+    return taken
+
+
+async def batch_stop_to_free(bench: Bench) -> list[Row]:
+    """How long a stop of a batch takes, until its child has ended and the slot is free."""
+    taken = await _batches(bench)
+    return [
+        Row(
+            bench.name("stop of a batch → its child ended and slot free"),
+            "s",
+            quantiles(taken, 50, 95),
+            {"p50": 1.0},
+            note=f"{len(taken)} batches of three, each stopped while its first item loads a page.",
+        )
+    ]
+
+
+async def stops(bench: Bench) -> list[Row]:
+    """Of a task, and of a batch."""
+    return [*await stop_to_free(bench), *await batch_stop_to_free(bench)]
+
+
+STOP = Line("stop", stops)
