@@ -121,6 +121,7 @@ def run_server(host: str, port: int, database_url: str, home: Path) -> None:
                     timeout_graceful_shutdown=GRACE_SECONDS,
                 )
             )
+            logs.guard()  # uvicorn and Prefect have set theirs up by now
             _ignore_signals()  # uvicorn has its own while it serves, and repeats them to ours
             server.run(sockets=[listening])
     if not server.started:
