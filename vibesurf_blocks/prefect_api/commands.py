@@ -8,6 +8,7 @@ event is the nudge that makes the agent look at once.
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
@@ -107,6 +108,19 @@ async def waiting(client: PrefectClient, run_id: UUID, known: Collection[str]) -
         except ValidationError:
             continue  # not made by `send`; nothing waits for an answer to it
     return sorted(commands, key=lambda command: command.id)
+
+
+async def answered(client: PrefectClient, run_id: UUID) -> dict[str, Ack]:
+    """All acknowledgements of a run, by the ids of their commands."""
+    found: dict[str, Ack] = {}
+    while True:
+        known = {_ACK + one for one in found}
+        page = await client.filter_flow_run_input(run_id, _ACK, limit=_PAGE, exclude_keys=known)
+        for one in page:
+            with suppress(ValidationError):
+                found[one.key.removeprefix(_ACK)] = Ack.model_validate_json(one.value)
+        if len(page) < _PAGE:
+            return found
 
 
 async def acknowledge(client: PrefectClient, run_id: UUID, command: Command, ack: Ack) -> None:

@@ -66,8 +66,11 @@ SKIPPED: Final = "Skipped"
 
 _CANCELLED = StateType.CANCELLED
 
-_SOON = timedelta(seconds=15)
-"""Occurrences that are further away get their runs in time by Prefect's own loop."""
+_SOON = timedelta(seconds=90)
+"""Occurrences that are further away get their runs in time by Prefect's own loop.
+
+It comes round once a minute where nobody has set it otherwise.
+"""
 
 AUTO_TAG: Final = "auto-scheduled"
 """Prefect's own tag of the runs that it makes of a schedule."""

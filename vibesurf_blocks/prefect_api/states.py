@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Final
 
 from prefect.client.schemas.objects import State, StateType
@@ -42,6 +43,12 @@ def status_of(state: State | None) -> Status:
 def is_suspended(state: State | None) -> bool:
     """Whether the run was suspended: its process ended and it holds no slot."""
     return state is not None and state.type is StateType.PAUSED and state.name == SUSPENDED
+
+
+def pause_is_over(state: State | None) -> bool:
+    """Whether Prefect would fail the run rather than let it go on: its pause has timed out."""
+    limit = state.state_details.pause_timeout if state is not None else None
+    return limit is not None and limit < datetime.now(UTC)
 
 
 def holds_slot(state: State | None) -> bool:

@@ -11,6 +11,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, Self
 
 from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.responses import SetStateStatus
 from prefect.context import FlowRunContext
 from prefect.exceptions import Abort, Pause
 from prefect.logging import get_run_logger
@@ -23,9 +24,11 @@ from vibesurf_blocks.engines.registry import engine_for, engine_name
 from vibesurf_blocks.errors import EngineError, InvalidInput
 from vibesurf_blocks.prefect_api.commands import Ack, Command, Operation, acknowledge
 from vibesurf_blocks.prefect_api.labels import RECOVERED_FROM
+from vibesurf_blocks.prefect_api.states import pause_is_over
 from vibesurf_blocks.prefect_api.step_runs import run_step
 from vibesurf_blocks.run.checkpoints import CheckpointFile, Kept
 from vibesurf_blocks.run.control import Control
+from vibesurf_blocks.run.deadline import Deadline
 from vibesurf_blocks.run.elsewhere import Elsewhere
 from vibesurf_blocks.run.limits import Limits
 from vibesurf_blocks.run.profile import settle
@@ -66,6 +69,7 @@ class AgentRun:
         remote = context.backend is not None
         self._limits = Limits.of(context.task, context.settings, remote=remote)
         self._checkpoints = CheckpointFile(context.settings.workspace_dir, context.task_id)
+        self._deadline = Deadline(context.settings.workspace_dir, context.task_id)
         self._log: LoggingAdapter = get_run_logger()  # type: ignore[assignment]
         self._stack = opened
         self._opened = False
@@ -247,7 +251,10 @@ class AgentRun:
         # What was asked before this process began must not come after its first, maybe last, step.
         await self._control.looked.wait()
         kept = self._checkpoints.load()
-        if kept is not None:
+        if kept is None:
+            # Begun anew, maybe by Prefect's Retry after its end: no pause of then counts again.
+            await self._control.drop_what_is_over()
+        else:
             self._restore(kept)
             if self._finished:
                 # Suspended when it had just finished: an instruction given since is still to do.
@@ -319,16 +326,15 @@ class AgentRun:
 
     async def _within_limits(self, work: Coroutine[Any, Any, object]) -> None:
         """Do a piece of work, cut off when the run is to stop or a limit is reached."""
-        left = self._limits.seconds - self._seconds
+        left = min(self._limits.seconds - self._seconds, self._limits.idle)
         begun = monotonic()
         try:
-            done = await self._unless_stopped(work, min(left, self._limits.idle))
+            with self._deadline.within(left, self._limits.cut_off(self._seconds + left)):
+                done = await self._unless_stopped(work, left)
         finally:
             self._seconds += monotonic() - begun
         if not done and not self._control.stop.is_set():
-            self._error = self._limits.reached(self._steps, self._seconds) or (
-                f"One step took over {self._limits.idle:g} s (idle_seconds)."
-            )
+            self._error = self._limits.cut_off(self._seconds)
 
     async def _unless_stopped(
         self, work: Coroutine[Any, Any, object], seconds: float | None = None
@@ -358,9 +364,17 @@ class AgentRun:
             while control.commands and not control.stop.is_set():
                 await self._apply(control.commands.popleft())
             _give_way(control)
+            state = control.state
+            if not self._resting and state is not None and state.is_paused():
+                # Set so in Prefect by hand: what the row shows is what the agent does.
+                await self._elsewhere.rest(state.message)
+                self._resting = True
+                self._note(ControlEntry(operation="pause", asked_at=state.timestamp))
+                self._keep()
+                self._log.info("Paused after step %d.", self._steps)
             if control.stop.is_set() or not self._resting:
                 return
-            if control.state is not None and control.state.is_running():
+            if state is not None and state.is_running():
                 # Somebody pressed Resume in the UI.
                 try:
                     await self._elsewhere.wake()
@@ -369,7 +383,7 @@ class AgentRun:
                     await self._set_state(Paused(message=error.message))
                     continue
                 self._resting = False
-                self._note(ControlEntry(operation="resume", asked_at=control.state.timestamp))
+                self._note(ControlEntry(operation="resume", asked_at=state.timestamp))
                 self._keep()
                 self._log.info("Resumed.")
                 return
@@ -444,12 +458,25 @@ class AgentRun:
         await self._elsewhere.rest(reason)
         self._resting = True
         await self._set_state(Paused(message=reason))
+        self._resting = not self._control.suspended  # then whoever resumes it wants it to go on
         self._log.info("Paused after step %d.", self._steps)
 
     async def _set_state(self, state: State[Any]) -> None:
-        answer = await self._client.set_flow_run_state(self._run.id, state, force=True)
-        if answer.state is not None:
+        """Say in Prefect what the agent does now, unless it is to stop by now.
+
+        Raises:
+            EngineError: It is.
+        """
+        # Not forced: a stop that was asked for since the last look is not to be overwritten.
+        force = pause_is_over(self._control.state)
+        answer = await self._client.set_flow_run_state(self._run.id, state, force=force)
+        if answer.status is SetStateStatus.ACCEPT and answer.state is not None:
             self._control.saw(answer.state)
+            return
+        await self._control.look()
+        if self._control.stop.is_set():
+            msg = "The run is being stopped."
+            raise EngineError(msg)
 
     def _note(self, entry: ControlEntry) -> None:
         now = datetime.now(UTC)

@@ -99,7 +99,8 @@ class CheckpointFile:
 
     def discard(self) -> None:
         """Forget it, with the engine's files: the task has ended."""
-        for path in (self._path, self._path.with_suffix(".new"), self._lock):
+        left = (".new", ".due", ".due-new")
+        for path in (self._path, *map(self._path.with_suffix, left), self._lock):
             path.unlink(missing_ok=True)
         shutil.rmtree(self._files, ignore_errors=True)
 

@@ -14,6 +14,8 @@ from time import monotonic
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+from prefect.exceptions import ObjectNotFound
+
 from vibesurf_blocks.prefect_api import commands
 from vibesurf_blocks.prefect_api.hints import hints
 from vibesurf_blocks.prefect_api.labels import ALIVE, ATTEMPT
@@ -98,10 +100,18 @@ class Control:
             Exception: Prefect does not answer.
         """
         self._read_at = monotonic()
-        fresh, run = await asyncio.gather(
-            commands.waiting(self._client, self._run_id, self._known),
-            self._client.read_flow_run(self._run_id),
-        )
+        try:
+            fresh, run = await asyncio.gather(
+                commands.waiting(self._client, self._run_id, self._known),
+                self._client.read_flow_run(self._run_id),
+            )
+        except ObjectNotFound:
+            # Deleted from Prefect: nobody is left to tell of it, and the slot is to be free.
+            self.superseded = True
+            self.stop.set()
+            self.looked.set()
+            self.changed.set()
+            return
         for command in fresh:
             if command.id not in self._known:  # two looks at once read the same
                 self._known.add(command.id)
@@ -110,6 +120,21 @@ class Control:
         self.looked.set()
         if fresh or moved or self.stop.is_set():
             self.changed.set()
+
+    async def drop_what_is_over(self) -> None:
+        """Leave out commands that an earlier life of the run answered and that do not count anew.
+
+        That is each pause and resume, and what came too late for it. Instructions that it followed
+        belong to the task, and are followed again.
+        """
+        if not self.commands:
+            return
+        acks = await commands.answered(self._client, self._run_id)
+        for command in list(self.commands):
+            ack = acks.get(command.id)
+            followed = command.operation is commands.Operation.INSTRUCT and ack and ack.applied
+            if ack is not None and not followed:
+                self.commands.remove(command)
 
     async def look_between_steps(self) -> None:
         """Read the state, so that what Prefect accepted before a step is known when it begins.

@@ -52,6 +52,12 @@ class Limits:
             cost=task.max_cost or settings.max_cost,
         )
 
+    def cut_off(self, seconds: float) -> str:
+        """Why a piece of work is cut off after so many seconds of the run."""
+        if seconds >= self.seconds - _CLOCK:
+            return f"The run reached its limit of {self.seconds:g} s of work (timeout_seconds)."
+        return f"One step took over {self.idle:g} s (idle_seconds)."
+
     def reached(self, steps: int, seconds: float, usage: Usage | None = None) -> str | None:
         """Why no further step may begin, None where one may."""
         if steps >= self.steps:

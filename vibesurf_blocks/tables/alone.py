@@ -35,6 +35,7 @@ async def alone(
         StackError: Another process kept it for longer than that.
         Unavailable: The database does not answer.
     """
+    await database.check()  # it says best what is wrong with a database that is not there
     locks = DatabaseLocks(database.url.render_as_string(hide_password=False))
     lock = locks.lock(work)
     deadline = time.monotonic() + wait

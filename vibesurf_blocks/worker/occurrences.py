@@ -148,7 +148,7 @@ class Occurrences:
             )
             found += page
             if len(page) < PAGE:
-                return [run for run in found if run.auto_scheduled and run.start_time is None]
+                return [run for run in found if is_undecided(run)]
 
     async def _waiting(self, client: PrefectClient, schedules: Iterable[UUID]) -> set[UUID]:
         """Those of the schedules of which an occurrence waits for the slot."""
@@ -164,6 +164,12 @@ class Occurrences:
             )
             found |= {_schedule_of(run) for run in runs}
         return found
+
+
+def is_undecided(run: FlowRun) -> bool:
+    """Whether a run is an occurrence on which its policies have not been asked, as it was read."""
+    unseen = run.state is not None and run.state.name in _UNSEEN
+    return unseen and run.auto_scheduled and run.start_time is None
 
 
 def _schedule_of(run: FlowRun) -> UUID:

@@ -13,18 +13,19 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from prefect.client.schemas.objects import StateType
+from prefect.client.schemas.responses import SetStateStatus
 from prefect.states import AwaitingRetry, Cancelled, Failed
 
 from vibesurf_blocks.prefect_api.labels import ALIVE, ATTEMPT, RECOVERED_FROM, RECOVERIES, WORKER
 from vibesurf_blocks.prefect_api.runs import loose_holders, read_runs, slot_holders
-from vibesurf_blocks.prefect_api.states import is_suspended
+from vibesurf_blocks.prefect_api.states import is_suspended, pause_is_over
 from vibesurf_blocks.worker.silence import Silence
 
 if TYPE_CHECKING:
     from uuid import UUID
 
     from prefect.client.orchestration import PrefectClient
-    from prefect.client.schemas.objects import FlowRun
+    from prefect.client.schemas.objects import FlowRun, State
 
 logger = logging.getLogger(__name__)
 
@@ -120,7 +121,13 @@ class Recovery:
                 await self._salvage(run)
 
     async def see_to(
-        self, run: FlowRun, how: str, *, charged: bool = True, again: bool = True
+        self,
+        run: FlowRun,
+        how: str,
+        *,
+        charged: bool = True,
+        again: bool = True,
+        had_process: bool = False,
     ) -> None:
         """Decide what becomes of a run whose process is gone.
 
@@ -129,6 +136,8 @@ class Recovery:
             how: How its process went, to follow "The run's process".
             charged: Whether starting it again counts towards the most that is allowed.
             again: Whether it may be started again at all.
+            had_process: Whether a process is known to have been started for it. One that cannot
+                even load its flow ends before the run is Running, and would do so for ever.
         """
         found = await read_runs(self._client, [run.id])
         state = found[0].state if found else None
@@ -145,15 +154,17 @@ class Recovery:
             self._counted("stopped")
             return
         if not again:
-            await self.end(run, how)
+            await self.end(run, f"The run's process {how}.")
             return
         recoveries = int(str(run.labels.get(RECOVERIES, 0)))
         most = await self._max_recoveries(run)
         # A claim that never became a process costs nothing to repeat.
-        begun = charged and (state.type is not StateType.PENDING or run.start_time is not None)
+        begun = charged and (
+            had_process or state.type is not StateType.PENDING or run.start_time is not None
+        )
         if begun and recoveries >= most:
             times = f", after it was started again {recoveries} times" if recoveries else ""
-            await self.end(run, f"{how}{times}")
+            await self.end(run, f"The run's process {how}{times}.")
             return
         logger.warning(
             "The process of run %s %s; starting it again (%d of %d).",
@@ -169,15 +180,18 @@ class Recovery:
         if begun:
             labels[RECOVERIES] = recoveries + 1
         await self._client.update_flow_run_labels(run.id, {**labels})
-        await self._client.set_flow_run_state(
-            run.id,
-            AwaitingRetry(
-                message=f"The run's process {how}.",
-                scheduled_time=run.expected_start_time,  # before all that were asked for later
-            ),
-            force=True,
+        retry: State[None] = AwaitingRetry(
+            message=f"The run's process {how}.",
+            scheduled_time=run.expected_start_time,  # before all that were asked for later
         )
-        self._counted("started-again")
+        # Not forced: a stop that was asked for since the run was read is not to be overwritten.
+        answer = await self._client.set_flow_run_state(run.id, retry, force=pause_is_over(state))
+        if answer.status is SetStateStatus.ACCEPT:
+            self._counted("started-again")
+            return
+        for now in await read_runs(self._client, [run.id]):
+            if now.state is not None and now.state.is_cancelling():
+                await self.see_to(now, how)
 
     async def rejoin(self, run: FlowRun) -> None:
         """See to a run that was ended here for want of Prefect, once Prefect can be reached.
@@ -193,12 +207,10 @@ class Recovery:
                 logger.debug("Run %s cannot be seen to yet: %r", run.id, error)
                 await asyncio.sleep(_REJOIN_SECONDS)
 
-    async def end(self, run: FlowRun, how: str) -> None:
-        """End a run as failed, with what it had found."""
+    async def end(self, run: FlowRun, reason: str) -> None:
+        """End a run as failed, with what it had found and a sentence that says why."""
         await self._salvage(run)
-        await self._client.set_flow_run_state(
-            run.id, Failed(message=f"The run's process {how}."), force=True
-        )
+        await self._client.set_flow_run_state(run.id, Failed(message=reason), force=True)
         self._counted("failed")
 
     def _how_orphaned(self, run: FlowRun, dead: Collection[str]) -> str | None:

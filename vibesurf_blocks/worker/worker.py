@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from importlib.metadata import entry_points
-from time import monotonic
+from time import monotonic, time
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import anyio
 import anyio.abc
 from prefect.exceptions import InfrastructureNotFound, ObjectNotFound
-from prefect.states import AwaitingConcurrencySlot, Cancelled
+from prefect.states import AwaitingConcurrencySlot, Cancelled, Scheduled
 from prefect.workers.base import BaseWorker
 
 from vibesurf_blocks import logs
@@ -29,6 +29,7 @@ from vibesurf_blocks.prefect_api.runs import next_due, read_runs
 from vibesurf_blocks.prefect_api.version_check import CHECKED
 from vibesurf_blocks.processes.client import Child, ForkServer
 from vibesurf_blocks.run.checkpoints import unfinished
+from vibesurf_blocks.run.deadline import Deadline
 from vibesurf_blocks.settings import Settings
 from vibesurf_blocks.worker.configuration import (
     VibesurfJobConfiguration,
@@ -37,13 +38,13 @@ from vibesurf_blocks.worker.configuration import (
 )
 from vibesurf_blocks.worker.fence import Fence
 from vibesurf_blocks.worker.folders import starting_folder, sweep
-from vibesurf_blocks.worker.occurrences import Occurrences
+from vibesurf_blocks.worker.occurrences import Occurrences, is_undecided
 from vibesurf_blocks.worker.recovery import Recovery
 from vibesurf_blocks.worker.slots import Slots
 from vibesurf_blocks.worker.wake import Waker
 
 if TYPE_CHECKING:
-    from prefect.client.schemas.objects import FlowRun
+    from prefect.client.schemas.objects import FlowRun, State
 
 
 HEARTBEAT_SECONDS = 5
@@ -291,7 +292,7 @@ class VibesurfWorker(BaseWorker[VibesurfJobConfiguration, VibesurfVariables, Vib
                 if running.fenced:
                     await self._recovery.rejoin(flow_run)
                 elif code != 0 and not running.given_up:
-                    await self._recovery.see_to(flow_run, _describe(code))
+                    await self._recovery.see_to(flow_run, _describe(code), had_process=True)
             finally:
                 # Another process may have been started for the run meanwhile.
                 if self._running.get(flow_run.id) is running:
@@ -359,6 +360,7 @@ class VibesurfWorker(BaseWorker[VibesurfJobConfiguration, VibesurfVariables, Vib
         self._metrics.slots(self._serves, self._slots.limit(pool))
         await self.get_and_submit_flow_runs()
         await self._enforce_stops()
+        await self._enforce_deadlines()
         await self._recover()
         # What was due before has been seen: it is claimed, or waits for the end of another run,
         # which wakes. Only what an unfinished transaction may have hidden is looked for again.
@@ -370,14 +372,16 @@ class VibesurfWorker(BaseWorker[VibesurfJobConfiguration, VibesurfVariables, Vib
             return  # cancelled or deleted meanwhile: it must not come back to life
         run_logger = self.get_flow_run_logger(flow_run)
         run_logger.info("All slots of the pool are taken; handing the run back to the queue.")
-        await self.client.set_flow_run_state(
-            flow_run.id,
-            AwaitingConcurrencySlot(
-                message="Another run took the slot first.",
-                scheduled_time=flow_run.expected_start_time,  # it keeps its place in the queue
-            ),
-            force=True,
+        message = "Another run took the slot first."
+        due = flow_run.expected_start_time  # it keeps its place in the queue
+        back: State[None] = (
+            # An occurrence that has passed no policy yet: that decides whether it may wait.
+            Scheduled(message=message, scheduled_time=due)
+            if is_undecided(flow_run)
+            else AwaitingConcurrencySlot(message=message, scheduled_time=due)
         )
+        # Not forced: one that is being stopped by now is left to be stopped.
+        await self.client.set_flow_run_state(flow_run.id, back)
 
     async def _most_recoveries(self, flow_run: FlowRun) -> int:
         try:
@@ -421,11 +425,29 @@ class VibesurfWorker(BaseWorker[VibesurfJobConfiguration, VibesurfVariables, Vib
         for run_id, why in (await forsaken(self.client, runs)).items():
             run = next(one for one in runs if one.id == run_id)
             await cancel(self.client, run, why)
-        for run in runs:
-            running = self._running.get(run.id)
-            if running is None or run.state is None or not run.state.is_cancelling():
+        # Prefect ends a suspended run without asking its process, and forgets one it is told to.
+        wanted = {run.id for run in runs if not _is_stopped(run)}
+        for run_id in watched:
+            running = self._running.get(run_id)
+            if running is not None and run_id not in wanted:
+                self._stopping[run_id] = asyncio.create_task(self._stop(run_id, running))
+
+    async def _enforce_deadlines(self) -> None:
+        """End what works on past a limit of its run: it is stuck, and cannot heed it by itself."""
+        for run_id, running in list(self._running.items()):
+            deadline = Deadline(self._settings.workspace_dir, str(run_id))
+            due = await asyncio.to_thread(deadline.read)
+            over = due is not None and time() > due.at + running.stop_grace
+            if due is None or not over or due.pid != running.child.pid:
                 continue
-            self._stopping[run.id] = asyncio.create_task(self._stop(run.id, running))
+            if running.given_up or run_id in self._stopping:
+                continue
+            self._logger.warning("Run %s works on past its limit; ending it.", run_id)
+            running.given_up = True
+            running.child.signal(signal.SIGKILL)
+            await running.child.wait()
+            await asyncio.to_thread(deadline.clear)
+            await self._recovery.end(running.run, due.reason)
 
     async def _stop(self, run_id: UUID, running: _Running) -> None:
         try:
@@ -434,6 +456,10 @@ class VibesurfWorker(BaseWorker[VibesurfJobConfiguration, VibesurfVariables, Vib
             running.child.signal(signal.SIGKILL)
         finally:
             self._stopping.pop(run_id, None)
+
+
+def _is_stopped(run: FlowRun) -> bool:
+    return run.state is not None and (run.state.is_cancelling() or run.state.is_cancelled())
 
 
 def _describe(code: int) -> str:

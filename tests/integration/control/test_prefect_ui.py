@@ -207,5 +207,15 @@ async def test_a_pause_set_from_outside_is_what_the_agent_does(
     await prefect.set_flow_run_state(UUID(task_id), Paused(timeout_seconds=300))
     book.let(1)
 
+    async def rests() -> bool:
+        row = await row_of(api, task_id)
+        return row is not None and bool(asked_of(row))
+
     await agree(api, prefect, task_id, Status.PAUSED)
+    await eventually(rests, timeout=10)
+    book.let_all()
     assert (await state_of(prefect, task_id)).name == "Paused"
+    await done(api, "resume", task_id)
+    row = await completes(api, task_id)
+    assert book.asked == [1] * 4
+    assert [asked[0] for asked in asked_of(row)] == ["pause", "resume"]

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import httpx
 import psutil
 from prefect.client.orchestration import PrefectClient
 
 from tests.support.book import Books
-from tests.support.control import agree, ask, pid_of, queue
+from tests.support.control import agree, ask, pid_of, press_pause, queue
 from tests.support.eventually import eventually
 from tests.support.stack import LiveStack
 from tests.support.stubborn import stubborn
-from tests.support.tasks import reaches
+from tests.support.tasks import completes, reaches
 from vibesurf_blocks.tasks import Status
 
 GRACE = {"stop_grace_seconds": 1.0}
@@ -66,6 +66,63 @@ async def test_a_flow_that_sleeps_in_c_is_gone_with_its_children(
         return not any(process.is_running() for process in processes)
 
     await eventually(gone, timeout=5)
+
+
+async def test_an_agent_that_is_stuck_is_ended_at_its_limit(
+    api: httpx.AsyncClient, prefect: PrefectClient, books: Books
+) -> None:
+    """Its own process keeps the limit as long as it gets to; then its worker does."""
+    book, following = books(3), books(1)
+    book.let(1)
+    following.let_all()
+    task_id = await queue(prefect, book.task, "s-stuck", job_variables=GRACE, idle_seconds=2)
+    await book.until_asked(2)
+    process = psutil.Process(await pid_of(prefect, task_id))
+    process.suspend()
+    behind = await queue(prefect, following.task, "s-behind")
+
+    row = await agree(api, prefect, task_id, Status.FAILED, timeout=20)
+
+    assert row["error_message"] == "One step took over 2 s (idle_seconds)."
+    assert "Text of page 1." in row["task_result"]
+    assert row["task_metadata"]["recoveries"] == 0
+    assert not process.is_running()
+    await completes(api, behind)
+
+
+async def test_a_suspended_agent_that_hangs_is_killed_when_it_is_stopped(
+    api: httpx.AsyncClient, prefect: PrefectClient, books: Books
+) -> None:
+    """Prefect ends a suspended run at once, and asks its process nothing."""
+    book, following = books(2), books(1)
+    following.let_all()
+    task_id = await queue(prefect, book.task, "s-hung", job_variables=GRACE)
+    await book.until_asked(1)
+    process = psutil.Process(await pid_of(prefect, task_id))
+    process.suspend()
+    await press_pause(prefect, task_id)
+
+    await ask(api, "stop", task_id, "Enough of it")
+
+    await agree(api, prefect, task_id, Status.STOPPED)
+    await completes(api, await queue(prefect, following.task, "s-behind"))
+    assert not process.is_running()
+
+
+async def test_an_agent_ends_when_its_run_is_deleted_from_prefect(
+    api: httpx.AsyncClient, prefect: PrefectClient, books: Books
+) -> None:
+    book, following = books(2), books(1)
+    following.let_all()
+    task_id = await queue(prefect, book.task, "s-deleted", job_variables=GRACE)
+    await book.until_asked(1)
+    process = psutil.Process(await pid_of(prefect, task_id))
+
+    await prefect.delete_flow_run(UUID(task_id))
+
+    await completes(api, await queue(prefect, following.task, "s-behind"))
+    assert not process.is_running()
+    await reaches(api, task_id, Status.STOPPED)
 
 
 async def noted(note: Path) -> list[int]:

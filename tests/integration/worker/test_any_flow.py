@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import sys
 from pathlib import Path
+from uuid import uuid4
 
+import httpx
 import pytest
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
@@ -13,6 +15,8 @@ from prefect.client.schemas.objects import FlowRun
 
 from tests.support.eventually import eventually
 from tests.support.stack import LiveStack
+from tests.support.tasks import reaches
+from vibesurf_blocks.tasks import Status
 
 FLOW = """
 import os, signal, time
@@ -97,3 +101,23 @@ async def test_a_flow_that_ignores_its_cancellation_is_killed_after_the_grace_pe
     assert done.state is not None
     assert done.state.is_cancelled()
     assert done.state.message == "Enough of it"
+
+
+async def test_a_flow_that_cannot_be_loaded_is_given_up_and_holds_up_nobody(
+    stack: LiveStack, api: httpx.AsyncClient, prefect: PrefectClient
+) -> None:
+    """Its process ends before the run is Running; started again for ever, it would be first."""
+    agent = await prefect.read_deployment_by_name("agent-run/agent")
+    deployment = await prefect.create_deployment(
+        flow_id=agent.flow_id,
+        name=f"broken-{uuid4().hex[:8]}",
+        entrypoint="no_such_module.no_such_flow",
+        work_pool_name=stack.settings.pool,
+    )
+    values = {"task_description": "Read nothing", "session_id": "s-broken"}
+    run = await prefect.create_flow_run_from_deployment(deployment, parameters=values)
+
+    row = await reaches(api, str(run.id), Status.FAILED)
+
+    assert row["error_message"] == "The run's process ended with exit code 1."
+    await prefect.delete_deployment(deployment)

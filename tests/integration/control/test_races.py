@@ -1,0 +1,96 @@
+"""What is asked while something else is decided is not overwritten, and nothing comes twice."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+from uuid import UUID
+
+import httpx
+import pytest
+from prefect import flow
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.objects import FlowRun, State, StateType
+from prefect.client.schemas.responses import SetStateStatus
+from prefect.states import AwaitingRetry, Cancelling, Paused, Running
+
+from tests.support.book import Books
+from tests.support.control import at_rest, run_of, state_of
+from tests.support.tasks import ends, submit
+from vibesurf_blocks.worker.recovery import Recovery
+
+
+@flow(name="quiet")
+def quiet() -> None:
+    """A flow of which nothing is ever run."""
+
+
+@pytest.fixture
+async def run(prefect: PrefectClient) -> AsyncIterator[FlowRun]:
+    """A run that is Running by Prefect's word alone; no worker looks after it."""
+    made = await prefect.create_flow_run(quiet)
+    await prefect.set_flow_run_state(made.id, Running(), force=True)
+    yield await prefect.read_flow_run(made.id)
+    await prefect.delete_flow_run(made.id)
+
+
+@pytest.mark.parametrize(
+    "state", [Paused(), Running(), AwaitingRetry()], ids=lambda state: state.name
+)
+async def test_prefect_lets_nothing_but_the_end_follow_a_stop(
+    prefect: PrefectClient, run: FlowRun, state: State[Any]
+) -> None:
+    """Agents and workers rely on it, instead of asking before they write."""
+    await prefect.set_flow_run_state(run.id, Cancelling(message="Enough"))
+
+    answer = await prefect.set_flow_run_state(run.id, state)
+
+    assert answer.status is SetStateStatus.REJECT
+    assert (await state_of(prefect, str(run.id))).message == "Enough"
+
+
+async def test_a_stop_that_comes_while_a_recovery_is_decided_on_is_kept(
+    prefect: PrefectClient, run: FlowRun
+) -> None:
+    async def most(_run: FlowRun) -> int:
+        await prefect.set_flow_run_state(run.id, Cancelling(message="Enough"))
+        return 2
+
+    async def nothing_to_save(_run: FlowRun) -> None:
+        pass
+
+    recovery = Recovery(
+        prefect,
+        "nobody",
+        "this one",
+        loose_seconds=60,
+        gap_seconds=60,
+        max_recoveries=most,
+        salvage=nothing_to_save,
+    )
+    await recovery.see_to(run, "was killed by SIGKILL")
+
+    state = await state_of(prefect, str(run.id))
+    assert (state.type, state.message) == (StateType.CANCELLED, "Enough")
+
+
+async def test_a_retry_in_prefect_does_what_was_asked_before_not_again(
+    api: httpx.AsyncClient, prefect: PrefectClient, books: Books
+) -> None:
+    book = books(6)
+    task_id = await submit(api, book.task, max_steps=4)
+    await book.until_asked(1)
+    await at_rest(api, book, task_id)
+    await prefect.resume_flow_run(UUID(task_id))  # as the UI's button does: no command
+    book.let_all()
+    row = await ends(api, task_id)
+    assert row["status"] == "failed"
+    before = (await run_of(prefect, task_id)).run_count
+
+    await prefect.set_flow_run_state(UUID(task_id), AwaitingRetry(), force=True)
+    await book.until_asked(4, times=2)
+
+    row = await ends(api, task_id)
+    states = await prefect.read_flow_run_states(UUID(task_id))
+    assert (await run_of(prefect, task_id)).run_count > before
+    assert [one.type for one in states].count(StateType.PAUSED) == 1
