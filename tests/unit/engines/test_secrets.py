@@ -10,7 +10,7 @@ from vibesurf_blocks.blocks import BrowserSettings
 from vibesurf_blocks.engines.browser_use.secrets import Secrets
 from vibesurf_blocks.engines.protocol import EngineContext, Tools
 from vibesurf_blocks.settings import Settings
-from vibesurf_blocks.tasks import AgentTask
+from vibesurf_blocks.tasks import AgentTask, McpServerConfig
 
 
 def test_two_domains_with_one_placeholder_are_both_hidden() -> None:
@@ -65,3 +65,27 @@ def test_what_is_hidden_stays_as_it_is_when_it_is_hidden_again() -> None:
     once = secrets.hide("user and pin")
     assert once == "<secret>user</secret> and <secret>pin</secret>"
     assert secrets.hide(once) == once
+
+
+def test_a_model_sees_the_settings_of_a_server_and_not_its_secrets() -> None:
+    env = {
+        "STOCK_TOKEN": "tok-1",
+        "PAT": "ghx_0123456789abcdef",
+        "DATABASE": "pg://me:pw@db/1",
+        "REGION": "eu-west-1",
+        "SHOP": "https://shop.example",
+    }
+    context = EngineContext(
+        task=AgentTask(task_description="Look.", session_id="s-1"),
+        task_id="t",
+        session_dir=Path("/nonexistent"),
+        settings=Settings(),
+        tools=Tools(
+            mcp=McpServerConfig.model_validate({"mcpServers": {"x": {"command": "x", "env": env}}})
+        ),
+    )
+    text = ", ".join(env.values())
+    assert Secrets.of(context).hide(text) == "***, ***, ***, ***, ***"
+    assert Secrets.of(context).hide_from_model(text) == (
+        "***, ***, ***, eu-west-1, https://shop.example"
+    )

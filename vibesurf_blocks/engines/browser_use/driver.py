@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING, Any, Final
 from browser_use import Agent
 from browser_use.agent.views import ActionResult, AgentOutput, AgentState, AgentStepInfo
 from browser_use.llm.exceptions import ModelProviderError
+from browser_use.llm.messages import BaseMessage, ContentPartTextParam
 from browser_use.tools.service import Tools
 from pydantic import JsonValue, ValidationError
 
 from vibesurf_blocks.engines.browser_use.pages import Pages
-from vibesurf_blocks.engines.browser_use.secrets import Sensitive
+from vibesurf_blocks.engines.browser_use.secrets import Secrets, Sensitive
 from vibesurf_blocks.engines.browser_use.state import Act, Taken
 from vibesurf_blocks.engines.browser_use.words import element_words, said, step_name
 
@@ -104,6 +105,7 @@ class Driver:
         pages: Pages,
         tools: Tools[Any],
         sensitive: Sensitive,
+        secrets: Secrets,
         uploads: Sequence[Path],
         folder: Path,
         state: dict[str, JsonValue] | None,
@@ -114,6 +116,7 @@ class Driver:
     ) -> None:
         """Make the agent, as it was left where there is a state."""
         self._log = log
+        self._secrets = secrets
         self._max_steps = max_steps
         self._refusal: ModelProviderError | None = None
         self._watch(model)
@@ -254,13 +257,18 @@ class Driver:
         return texts
 
     def _watch(self, model: BaseChatModel) -> None:
-        """Log each call of the model, and note a refusal, which the agent takes for a failure."""
+        """Log each call of the model, and note a refusal, which the agent takes for a failure.
+
+        What goes to the model is without secrets: browser-use filters the prompts of steps alone,
+        and of two secrets with one name only one.
+        """
         ask = model.ainvoke
 
         async def watched(messages: Any, output_format: Any = None, **more: Any) -> Any:  # noqa: ANN401
             begun = time.monotonic()
+            hidden = [_hidden(message, self._secrets) for message in messages]
             try:
-                answer = await ask(messages, output_format, **more)
+                answer = await ask(hidden, output_format, **more)
             except ModelProviderError as error:
                 if error.status_code in RefusedError.REFUSALS:
                     self._refusal = error
@@ -274,6 +282,22 @@ class Driver:
 
         # As browser-use itself does: some clients are dataclasses, others models of pydantic.
         object.__setattr__(model, "ainvoke", watched)
+
+
+def _hidden(message: BaseMessage, secrets: Secrets) -> BaseMessage:
+    """A copy of a message for the model, without secrets in its texts."""
+    content = message.content
+    hidden: object = content
+    if isinstance(content, str):
+        hidden = secrets.hide_from_model(content)
+    elif content is not None:
+        hidden = [
+            part.model_copy(update={"text": secrets.hide_from_model(part.text)})
+            if isinstance(part, ContentPartTextParam)
+            else part
+            for part in content
+        ]
+    return message.model_copy(update={"content": hidden})
 
 
 def _with_instructions(task: str, instructions: Sequence[str]) -> str:

@@ -109,6 +109,7 @@ class BrowserUseEngine:
             pages=pages,
             tools=given,
             sensitive=sensitive_of(context),
+            secrets=self._secrets,
             uploads=upload_files(context),
             folder=context.files,
             state=state.agent,

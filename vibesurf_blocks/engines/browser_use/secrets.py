@@ -11,6 +11,7 @@ from urllib.parse import quote, quote_plus
 
 from pydantic import JsonValue
 
+from vibesurf_blocks.secrecy import names_secret
 from vibesurf_blocks.tasks import MASK
 
 if TYPE_CHECKING:
@@ -23,6 +24,10 @@ _SHORTEST = 4
 """Characters: shorter ones are secrets only where they are said to be, and stand alone."""
 
 
+_RANDOM = re.compile(r"(?=.*\d)(?=.*[A-Za-z])[\w+=-]{16,}")
+"""What nobody has thought up."""
+
+
 class Secrets:
     """The secrets of one run: keys, passwords, and what the agent may fill in unseen.
 
@@ -30,46 +35,52 @@ class Secrets:
     is written as in a URL, in JSON or in HTML.
     """
 
-    def __init__(self, named: Iterable[tuple[str, str]], others: Iterable[str]) -> None:
-        """Hide texts under the placeholder each is named by, and others."""
+    def __init__(
+        self,
+        named: Iterable[tuple[str, str]],
+        others: Iterable[str],
+        perhaps: Iterable[str] = (),
+    ) -> None:
+        """Hide texts under the placeholder each is named by, and others.
+
+        Args:
+            named: Placeholders with their texts.
+            others: What nobody is to see.
+            perhaps: What people are not to see, and a model may: it need not be a secret, and the
+                agent might be unable to work without it.
+        """
         own = {text: f"<secret>{name}</secret>" for name, text in named if text}
-        shown = {text: MASK for text in others if len(text) >= _SHORTEST} | own
-        hidden: dict[str, tuple[str, bool]] = {}
-        for text, instead in shown.items():
-            for spelling in _spellings(text):
-                if spelling == text or spelling not in shown:
-                    hidden[spelling] = (instead, len(text) < _SHORTEST)
-        # What is hidden already stays as it is: a name may hold the text of another.
-        self._shown = {instead: instead for instead in own.values()}
-        self._shown |= {text: instead for text, (instead, _) in hidden.items()}
-        self._pattern = _pattern(
-            {**dict.fromkeys(own.values(), False), **{text: hidden[text][1] for text in hidden}}
-        )
+        sure = dict.fromkeys((one for one in others if len(one) >= _SHORTEST), MASK)
+        more = dict.fromkeys((one for one in perhaps if len(one) >= _SHORTEST), MASK)
+        self._all = _Hidden(more | sure | own)
+        self._sure = _Hidden(sure | own)
         self._named = _pattern({text: len(text) < _SHORTEST for text in own})
 
     @classmethod
     def of(cls, context: EngineContext) -> Secrets:
         """All secrets that a run is given."""
         others = list(context.profile.secrets) if context.profile is not None else []
+        perhaps: list[str] = []
         given = context.tools
         for server in given.mcp.servers.values():
-            others += server.env.values()
+            for name, value in server.env.items():
+                (others if _looks_secret(name, value) else perhaps).append(value)
         if given.composio is not None:
             others.append(given.composio.api_key.get_secret_value())
         if given.browser.proxy_password is not None:
             others.append(given.browser.proxy_password.get_secret_value())
-        return cls(_named(sensitive_of(context)), others)
+        return cls(_named(sensitive_of(context)), others, perhaps)
 
     def hide(self, text: str) -> str:
         """The text without any secret."""
-        if self._pattern is None:
-            return text
-        return self._pattern.sub(lambda found: self._shown[found[0]], text)
+        return self._all.hide(text)
+
+    def hide_from_model(self, text: str) -> str:
+        """The text without what a model is not to see either."""
+        return self._sure.hide(text)
 
     def hide_all(self, value: JsonValue) -> JsonValue:
         """JSON without any secret in its texts and names."""
-        if self._pattern is None:
-            return value
         if isinstance(value, str):
             return self.hide(value)
         if isinstance(value, list):
@@ -95,6 +106,27 @@ def sensitive_of(context: EngineContext) -> Sensitive:
     return given
 
 
+class _Hidden:
+    """What hides texts, each behind another."""
+
+    def __init__(self, shown: Mapping[str, str]) -> None:
+        found: dict[str, bool] = {}
+        # What is hidden already stays as it is: a name may hold the text of another.
+        self._shown = {instead: instead for instead in shown.values() if instead != MASK}
+        found |= dict.fromkeys(self._shown, False)
+        for text, instead in shown.items():
+            for spelling in _spellings(text):
+                if spelling == text or spelling not in shown:
+                    self._shown[spelling] = instead
+                    found[spelling] = len(text) < _SHORTEST
+        self._pattern = _pattern(found)
+
+    def hide(self, text: str) -> str:
+        if self._pattern is None:
+            return text
+        return self._pattern.sub(lambda match: self._shown[match[0]], text)
+
+
 def _named(sensitive: Sensitive) -> Iterator[tuple[str, str]]:
     """Each placeholder with its text; two domains may use one for different texts."""
     for name, value in sensitive.items():
@@ -102,6 +134,15 @@ def _named(sensitive: Sensitive) -> Iterator[tuple[str, str]]:
             yield from value.items()
         else:
             yield name, value
+
+
+def _looks_secret(name: str, value: str) -> bool:
+    """Whether a variable of an MCP server is a secret, and not a setting that pages may show."""
+    return (
+        names_secret(name)
+        or bool(_RANDOM.fullmatch(value))
+        or ("://" in value and "@" in value)  # a URL with a password
+    )
 
 
 def _spellings(text: str) -> Iterator[str]:
