@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
+from browser_use.agent.views import ActionResult, AgentOutput
 from browser_use.llm.messages import (
     AssistantMessage,
     BaseMessage,
@@ -16,8 +17,9 @@ from browser_use.llm.messages import (
     SystemMessage,
     UserMessage,
 )
+from browser_use.tools.registry.views import ActionModel
 
-from vibesurf_blocks.engines.browser_use.driver import Driver
+from vibesurf_blocks.engines.browser_use.driver import Driver, _acts
 from vibesurf_blocks.engines.browser_use.secrets import Secrets
 
 SECRETS = Secrets([("pw", "hunter22"), ("pw", "other-word")], ["t0ken-of-mcp"], ["eu-west-1"])
@@ -56,3 +58,21 @@ async def test_no_prompt_holds_a_secret_and_no_message_is_changed() -> None:
         AssistantMessage(content=None),
     ]
     assert messages == before
+
+
+def test_a_secret_is_hidden_before_anything_is_cut() -> None:
+    secret = "word-" * 8
+    secrets = Secrets([("pw", secret)], [])
+
+    class Acts(ActionModel):
+        type_in: dict[str, str] | None = None
+
+    output = AgentOutput.model_construct(action=[Acts(type_in={"text": f"{'x' * 20}{secret}"})])
+    result = ActionResult(extracted_content="y" * 3_990 + secret, error="z" * 3_990 + secret)
+    element = SimpleNamespace(
+        node_name="button", attributes={"title": secret}, ax_name="x" * 50 + secret
+    )
+    (act,) = _acts(secrets, output, [result], [element])
+    assert act.said.startswith("type in(text=xxx")
+    assert "word-" not in act.model_dump_json()
+    assert element.attributes == {"title": secret}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import ModuleType
@@ -209,11 +209,16 @@ class Driver:
             agent.state.n_steps += 1  # it failed before it had a result: it counts all the same
         results = agent.state.last_result or []
         output = agent.state.last_model_output
-        acts = _acts(output, results, entry.state.interacted_element if entry else [])
+        # Hidden before anything is cut: half a secret would not be found.
+        hide = self._secrets.hide
+        acts = _acts(
+            self._secrets, output, results, entry.state.interacted_element if entry else []
+        )
         error = None
         if not acts:
             error = next((one.error for one in results if one.error), "It did nothing.")
-        goal = output.next_goal if output is not None else None
+            error = hide(error)
+        goal = hide(output.next_goal) if output is not None and output.next_goal else None
         return Taken(
             number=number,
             name=step_name([act.said for act in acts], goal)
@@ -222,12 +227,12 @@ class Driver:
             ok=error is None and not any(act.error for act in acts),
             url=url,
             title=title,
-            thinking=_text(output.thinking) if output else None,
-            evaluation=_text(output.evaluation_previous_goal) if output else None,
-            memory=_text(output.memory) if output else None,
-            goal=_text(goal),
+            thinking=_text(output.thinking, hide) if output else None,
+            evaluation=_text(output.evaluation_previous_goal, hide) if output else None,
+            memory=_text(output.memory, hide) if output else None,
+            goal=_text(goal, hide),
             acts=acts,
-            error=_text(error),
+            error=_text(error, hide),
             seconds=round(time.monotonic() - begun, 2),
         )
 
@@ -253,7 +258,7 @@ class Driver:
         for name, file in self._agent.file_system.files.items():
             content = getattr(file, "content", None)
             if isinstance(content, str) and content.strip():
-                texts[name] = content[:_TEXT]
+                texts[name] = self._secrets.hide(content)[:_TEXT]
         return texts
 
     def _watch(self, model: BaseChatModel) -> None:
@@ -311,7 +316,10 @@ def _with_instructions(task: str, instructions: Sequence[str]) -> str:
 
 
 def _acts(
-    output: AgentOutput | None, results: Sequence[ActionResult], elements: Sequence[Any]
+    secrets: Secrets,
+    output: AgentOutput | None,
+    results: Sequence[ActionResult],
+    elements: Sequence[Any],
 ) -> list[Act]:
     acts = []
     for place, action in enumerate(output.action if output is not None else []):
@@ -319,8 +327,9 @@ def _acts(
             break  # the page changed under it: what followed was not done
         given = action.model_dump(exclude_none=True, mode="json")
         kind = next(iter(given), "nothing")
-        parameters = given.get(kind)
+        parameters = secrets.hide_all(given.get(kind))
         element = elements[place] if place < len(elements) else None
+        attributes = (element.attributes or {}) if element is not None else {}
         acts.append(
             Act(
                 kind=kind,
@@ -328,17 +337,24 @@ def _acts(
                     kind,
                     parameters if isinstance(parameters, dict) else {},
                     element
-                    and element_words(element.node_name, element.attributes or {}, element.ax_name),
+                    and element_words(
+                        element.node_name,
+                        {name: secrets.hide(str(value)) for name, value in attributes.items()},
+                        element.ax_name and secrets.hide(element.ax_name),
+                    ),
                 ),
-                result=_text(results[place].extracted_content or results[place].long_term_memory),
-                error=_text(results[place].error),
+                result=_text(
+                    results[place].extracted_content or results[place].long_term_memory,
+                    secrets.hide,
+                ),
+                error=_text(results[place].error, secrets.hide),
             )
         )
     return acts
 
 
-def _text(text: str | None) -> str | None:
-    return text.strip()[:_TEXT] or None if text else None
+def _text(text: str | None, hide: Callable[[str], str]) -> str | None:
+    return hide(text.strip())[:_TEXT] or None if text else None
 
 
 def _first_line(text: str) -> str:

@@ -61,6 +61,8 @@ class Secrets:
         """All secrets that a run is given."""
         others = list(context.profile.secrets) if context.profile is not None else []
         perhaps: list[str] = []
+        if context.backend is not None:
+            others += context.backend.block.secrets
         given = context.tools
         for server in given.mcp.servers.values():
             for name, value in server.env.items():

@@ -64,7 +64,7 @@ async def tools(
         for server in servers:
             await server.register_to_tools(made, prefix=f"{_identifier(server.server_name)}_")
         if given.composio is not None and any(given.composio.tools.values()):
-            composio = ComposioTools(given.composio, settings)
+            composio = ComposioTools(given.composio, settings, secrets)
             opened.push_async_callback(composio.end)
             await composio.connect()
             await composio.register_to_tools(made)
