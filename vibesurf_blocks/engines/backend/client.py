@@ -33,6 +33,9 @@ _NOT_BEGUN: Final = {429, 503}
 _PERHAPS_DONE: Final = {502, 504}
 """Answers after which what was asked may still happen, or have happened."""
 
+_TOO_SLOW: Final = 504
+"""The answer of a proxy that waited for the server for too long."""
+
 _SHOWN: Final = 300
 
 
@@ -153,7 +156,8 @@ class BackendClient:
                     f"The VibeSurf backend at {block.base_url} gave no answer: "
                     f"{self._shown(str(error) or type(error).__name__)} ({type(error).__name__})."
                 )
-                problem = Away(msg) if again else Unsure(msg)
+                slow = isinstance(error, httpx.TimeoutException)
+                problem = Away(msg) if again else Unsure(msg, pending=slow)
             except Away as error:
                 problem = error
             if isinstance(problem, Unsure):
@@ -194,7 +198,7 @@ class BackendClient:
             raise Refused(msg, status)
         if status >= 500 and (again or status in _PERHAPS_DONE):
             msg = f"The VibeSurf backend has a fault; it answered {status}: {told}"
-            raise Away(msg) if again else Unsure(msg)
+            raise Away(msg) if again else Unsure(msg, pending=status == _TOO_SLOW)
         msg = f"The VibeSurf backend answered {status}: {told}"
         raise Refused(msg, status)
 
