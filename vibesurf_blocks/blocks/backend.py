@@ -158,6 +158,11 @@ class VibeSurfBackend(Block):
         )
 
     @property
+    def whole_seconds(self) -> float:
+        """Seconds that one request may take, from its connection to the end of its answer."""
+        return self.connect_seconds + self.answer_seconds
+
+    @property
     def secrets(self) -> list[str]:
         """Every secret of the block, the longest first."""
         given = [one.get_secret_value() for one in (self.api_key, self.password) if one is not None]
@@ -174,7 +179,16 @@ class VibeSurfBackend(Block):
     ) -> dict[str, JsonValue]:
         for attempt in range(1, self.attempts + 1):
             try:
-                answer = await client.post(url, json=body)
+                # The client's own timeout counts from each piece of an answer to the next.
+                async with asyncio.timeout(self.whole_seconds):
+                    answer = await client.post(url, json=body)
+            except TimeoutError:
+                # It may have begun with the flow: asking again could run it twice.
+                msg = (
+                    f"The VibeSurf backend at {self.base_url} gave no answer within "
+                    f"{self.whole_seconds:g} s."
+                )
+                raise EngineError(msg) from None
             except (httpx.ConnectError, httpx.ConnectTimeout) as error:
                 problem = (
                     f"The VibeSurf backend at {self.base_url} cannot be reached: "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 import pytest
@@ -82,6 +83,15 @@ async def test_no_answer_is_not_asked_again_as_the_flow_may_run(site: Site) -> N
     site.silent(PATH)
     with pytest.raises(EngineError, match="gave no answer"):
         await backend(site, answer_seconds=0.2).build("f-1")
+    assert site.hits[PATH] == 1
+
+
+async def test_an_answer_that_trickles_in_is_cut_off(site: Site) -> None:
+    site.trickle(PATH)
+    with pytest.raises(EngineError, match=r"gave no answer within 0\.6 s"):
+        await asyncio.wait_for(
+            backend(site, answer_seconds=0.3, connect_seconds=0.3).build("f-1"), 20
+        )
     assert site.hits[PATH] == 1
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,11 @@ import pytest
 
 from tests.support.backends import SECRET, BackendServer, backend_server
 from tests.support.eventually import eventually
+from tests.support.site import Site
 from vibesurf_blocks.blocks import LLMProfile, VibeSurfBackend
 from vibesurf_blocks.engines.backend import BackendEngine
+from vibesurf_blocks.engines.backend.client import BackendClient
+from vibesurf_blocks.engines.backend.problems import Away, Unsure
 from vibesurf_blocks.engines.backend.state import block_of
 from vibesurf_blocks.engines.protocol import Backend, EngineContext, Remote, Step, Tools
 from vibesurf_blocks.engines.registry import engine_for
@@ -258,6 +262,28 @@ async def test_a_submit_that_led_to_nothing_is_sent_again(server: BackendServer)
     }
     assert (await server.state())["tasks"] == 1
     await engine.close()
+
+
+async def test_an_answer_that_trickles_in_is_cut_off(site: Site) -> None:
+    looks, submits = "/api/tasks/detailed-status", "/api/tasks/submit"
+    for path in (looks, submits):
+        site.trickle(path)
+    block = VibeSurfBackend(
+        base_url=site.url(""),
+        answer_seconds=0.3,
+        connect_seconds=0.3,
+        attempts=2,
+        backoff_seconds=0.01,
+    )
+    client = BackendClient(block, logging.getLogger(__name__))
+    async with asyncio.timeout(20):
+        with pytest.raises(Away, match=r"no whole answer within 0\.6 s.*asked 2 times"):
+            await client.look()
+        with pytest.raises(Unsure, match=r"no whole answer") as caught:
+            await client.submit({}, "key")
+    await client.aclose()
+    assert caught.value.pending
+    assert site.hits == {looks: 2, submits: 1}
 
 
 async def test_a_restored_engine_follows_the_same_task(server: BackendServer) -> None:
