@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from browser_use.browser.session import BrowserSession
 from browser_use.tools.service import Tools
@@ -37,18 +38,15 @@ async def test_an_error_of_composio_repeats_no_secret_nor_half_of_one(site: Site
     assert "comp-" not in caught.value.message
 
 
-@pytest.mark.parametrize(
-    ("asked", "seconds"),
-    [
+async def test_each_action_has_the_time_of_what_it_waits_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[dict[str, Any], float]] = [
         ({"slow_shop_stock": {"item": "bolts"}}, 605.0),
         ({"quick_stock": {"item": "bolts"}}, 125.0),
         ({"extract": {"query": "prices"}}, 1_007.0),
         ({"click": {"index": 1}}, 7.0),
-    ],
-)
-async def test_each_action_has_the_time_of_what_it_waits_for(
-    asked: dict[str, Any], seconds: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    ]
     limits: list[float] = []
 
     async def act(*_: object, action_timeout: float, **__: object) -> None:
@@ -60,6 +58,19 @@ async def test_each_action_has_the_time_of_what_it_waits_for(
     given = Given(mcp=McpServerConfig.model_validate({"mcpServers": config}))
     settings = Settings(browser_action_seconds=7, tool_seconds=120)
     async with tools(given, settings, tmp_path, Secrets([], []), 1_000) as made:
-        action = made.registry.create_action_model().model_validate(asked)
-        await made.act(action, BrowserSession())
-    assert limits == [seconds]
+        action = made.registry.create_action_model()
+        for one, _ in asked:
+            await made.act(action.model_validate(one), BrowserSession())
+    assert limits == [seconds for _, seconds in asked]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux keeps track of them")
+async def test_a_server_ends_with_all_that_it_started(tmp_path: Path) -> None:
+    note = tmp_path / "pid"
+    server = f"sleep 600 & echo $! > '{note}'; exec '{sys.executable}' '{mcp_server.__file__}'"
+    config = {"shop": {"command": "sh", "args": ["-c", server]}}
+    given = Given(mcp=McpServerConfig.model_validate({"mcpServers": config}))
+    async with tools(given, Settings(), tmp_path, Secrets([], []), 1_000):
+        left = psutil.Process(int(note.read_text()))
+        assert left.is_running()
+    assert not left.is_running() or left.status() == psutil.STATUS_ZOMBIE

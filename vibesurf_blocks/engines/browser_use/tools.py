@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -28,7 +29,9 @@ if TYPE_CHECKING:
     from vibesurf_blocks.tasks import McpServer
 
 _TETHER: Final = Path(__file__).parents[2] / "processes" / "tether.py"
-_END_SECONDS = 4.0
+_END_SECONDS = 8.0
+"""Seconds that the end of a server may take: more than the SDK takes to kill one at the latest."""
+
 _COMPLAINT = 500
 _ASKING = "extract"
 """The action that asks the model."""
@@ -61,8 +64,7 @@ async def tools(
             _Server(name, server, server.timeout or settings.tool_seconds, folder, secrets)
             for name, server in given.mcp.servers.items()
         ]
-        for server in servers:
-            opened.push_async_callback(server.end)
+        opened.push_async_callback(_end, servers)
         # Together: several slow ones take no longer than the slowest.
         results = await asyncio.gather(
             *(server.connect() for server in servers), return_exceptions=True
@@ -80,6 +82,11 @@ async def tools(
             await composio.register_to_tools(made)
             own |= dict.fromkeys(composio._registered_actions, settings.tool_seconds + _SLACK)
         yield made
+
+
+async def _end(servers: Sequence[_Server]) -> None:
+    """End all servers; together, they take no longer than the slowest."""
+    await asyncio.gather(*(server.end() for server in servers))
 
 
 def _limit(made: Tools[Any], seconds: float, own: Mapping[str, float]) -> None:
@@ -155,7 +162,7 @@ class _Server(MCPClient):
         # In one task from beginning to end, as its cancel scopes demand.
         parameters = StdioServerParameters(
             command=sys.executable,
-            args=["-I", "-S", str(_TETHER), self.command, *self.args],
+            args=["-I", "-S", str(_TETHER), str(os.getpid()), self.command, *self.args],
             env=self.env,
             cwd=self._folder,
         )
