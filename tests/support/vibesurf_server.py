@@ -33,7 +33,8 @@ class Server:
     `html`: answers everything with its page. `heeds_keys`: honours an `Idempotency-Key`.
     `drops`: how many more submits are done and never answered. `holds`: leaves submits waiting.
     `shows_ended`: shows the fields of the task that ended last. `refuses`: operations answered with
-    a 500. `declines`: what a submit is declined with. `api_key`: asked for.
+    a 500. `loses`: how many more submits come to nothing. `declines`: what a submit is declined
+    with. `api_key`: asked for.
     """
 
     def __init__(self, file: Path) -> None:
@@ -44,6 +45,8 @@ class Server:
             "keys": {},
             "asked": [],
             "tasks": 0,
+            "looks": 0,
+            "loses": 0,
             "html": False,
             "heeds_keys": False,
             "shows_ended": True,
@@ -144,6 +147,7 @@ class Handler(BaseHTTPRequestHandler):
             if self.closed_to_us():
                 return
             if self.path == "/api/tasks/detailed-status":
+                server.state["looks"] += 1
                 self.answer(200, server.shown())
             else:
                 self.page()
@@ -170,7 +174,10 @@ class Handler(BaseHTTPRequestHandler):
         with server.lock:
             if self.closed_to_us():
                 return
-            if operation == "submit":
+            if operation == "submit" and server.state["loses"] > 0:
+                server.state["loses"] -= 1
+                self.close_connection = True
+            elif operation == "submit":
                 said = server.submit(body, self.headers.get("Idempotency-Key"))
                 server.save()
                 if server.state["drops"] > 0:

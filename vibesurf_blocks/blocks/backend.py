@@ -14,10 +14,10 @@ from pydantic import ConfigDict, Field, JsonValue, SecretStr, field_validator
 from vibesurf_blocks.blocks.fields import header_secret, http_url
 from vibesurf_blocks.blocks.looks import DOCUMENTATION, Logo
 from vibesurf_blocks.errors import EngineError
-from vibesurf_blocks.tasks import BACKEND_BLOCK_TYPE
+from vibesurf_blocks.tasks import BACKEND_BLOCK_TYPE, MASK
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 _ANSWER_LIMIT: Final = 1_000_000
 _SHOWN: Final = 300
@@ -132,7 +132,7 @@ class VibeSurfBackend(Block):
             inputs: The `inputs` of the request, if any.
 
         Returns:
-            What the backend answered.
+            What the backend answered, with every secret of the block masked.
 
         Raises:
             EngineError: It did not answer, refused, or answered with something else than the JSON
@@ -158,26 +158,52 @@ class VibeSurfBackend(Block):
         )
 
     @property
+    def whole_seconds(self) -> float:
+        """Seconds that one request may take, from its connection to the end of its answer."""
+        return self.connect_seconds + self.answer_seconds
+
+    @property
     def secrets(self) -> list[str]:
         """Every secret of the block, the longest first."""
         given = [one.get_secret_value() for one in (self.api_key, self.password) if one is not None]
         return sorted(filter(None, given), key=len, reverse=True)
+
+    def hide(self, text: str) -> str:
+        """The text with every secret of the block masked: an answer may repeat what was sent."""
+        for secret in self.secrets:
+            text = text.replace(secret, MASK)
+        return text
 
     async def _ask(
         self, client: httpx.AsyncClient, url: str, body: Mapping[str, JsonValue]
     ) -> dict[str, JsonValue]:
         for attempt in range(1, self.attempts + 1):
             try:
-                answer = await client.post(url, json=body)
+                # The client's own timeout counts from each piece of an answer to the next.
+                async with asyncio.timeout(self.whole_seconds):
+                    answer = await client.post(url, json=body)
+            except TimeoutError:
+                # It may have begun with the flow: asking again could run it twice.
+                msg = (
+                    f"The VibeSurf backend at {self.base_url} gave no answer within "
+                    f"{self.whole_seconds:g} s."
+                )
+                raise EngineError(msg) from None
             except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-                problem = f"The VibeSurf backend at {self.base_url} cannot be reached: {error!s}"
+                problem = (
+                    f"The VibeSurf backend at {self.base_url} cannot be reached: "
+                    f"{self.hide(str(error))}"
+                )
             except httpx.HTTPError as error:
                 # It may have begun with the flow: asking again could run it twice.
-                msg = f"The VibeSurf backend at {self.base_url} gave no answer: {error!r}"
+                msg = (
+                    f"The VibeSurf backend at {self.base_url} gave no answer: "
+                    f"{self.hide(repr(error))}"
+                )
                 raise EngineError(msg) from error
             else:
                 if answer.status_code not in _REPEATED:
-                    return _read(answer)
+                    return _read(answer, self.hide)
                 problem = f"The VibeSurf backend is busy: it answered {answer.status_code}"
             if attempt < self.attempts:
                 pause = self.backoff_seconds * 2 ** (attempt - 1)
@@ -186,10 +212,10 @@ class VibeSurfBackend(Block):
         raise EngineError(msg)
 
 
-def _read(answer: httpx.Response) -> dict[str, JsonValue]:
+def _read(answer: httpx.Response, hide: Callable[[str], str]) -> dict[str, JsonValue]:
     kind = answer.headers.get("content-type", "")
     if not answer.is_success:
-        msg = f"The VibeSurf backend answered {answer.status_code}: {_shown(answer)}"
+        msg = f"The VibeSurf backend answered {answer.status_code}: {_shown(answer, hide)}"
         raise EngineError(msg)
     try:
         read = answer.json() if len(answer.content) <= _ANSWER_LIMIT else None
@@ -198,12 +224,24 @@ def _read(answer: httpx.Response) -> dict[str, JsonValue]:
     if not isinstance(read, dict):
         msg = (
             f"The VibeSurf backend answered {answer.status_code} with {kind or 'no content type'} "
-            f"instead of its API's JSON; is the base URL that of the API? It said: {_shown(answer)}"
+            f"instead of its API's JSON; is the base URL that of the API? It said: "
+            f"{_shown(answer, hide)}"
         )
         raise EngineError(msg)
-    return read
+    return {name: _masked(value, hide) for name, value in read.items()}
 
 
-def _shown(answer: httpx.Response) -> str:
-    text = " ".join(answer.text.split())
+def _masked(value: JsonValue, hide: Callable[[str], str]) -> JsonValue:
+    if isinstance(value, str):
+        return hide(value)
+    if isinstance(value, list):
+        return [_masked(one, hide) for one in value]
+    if isinstance(value, dict):
+        return {name: _masked(one, hide) for name, one in value.items()}
+    return value
+
+
+def _shown(answer: httpx.Response, hide: Callable[[str], str]) -> str:
+    # Masked before it is cut: half a key would not be found.
+    text = " ".join(hide(answer.text).split())
     return text[:_SHOWN] + ("…" if len(text) > _SHOWN else "") or "nothing"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import TYPE_CHECKING, Final
 
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from vibesurf_blocks.settings import Settings
 
 logger = logging.getLogger(__name__)
+
+_FIND_SECONDS: Final = 10.0
+"""Seconds that finding the block may take beside the backend's answer."""
 
 _OPTION: Final = "backend"
 _EMPTY: Final = (
@@ -99,8 +103,18 @@ async def check_backend(client: PrefectClient, profile: LLMProfile, settings: Se
     Raises:
         ModelError: It does not; the message says why and what to change, and holds no secret.
     """
-    backend = BackendClient(await find_backend(client, backend_name(profile)), logger)
     seconds = settings.model_check_seconds
+    name = backend_name(profile)
+    try:
+        async with asyncio.timeout(seconds + _FIND_SECONDS):
+            await _look(await find_backend(client, name), seconds)
+    except TimeoutError:
+        msg = f"The VibeSurf backend {name!r} could not be asked within {seconds:g} s."
+        raise ModelError(msg) from None
+
+
+async def _look(block: VibeSurfBackend, seconds: float) -> None:
+    backend = BackendClient(block, logger)
     try:
         await backend.look(attempts=1, seconds=seconds)
     except EngineError as error:

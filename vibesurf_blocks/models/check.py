@@ -7,14 +7,13 @@ a second or more, and some clients block while they wait.
 from __future__ import annotations
 
 import asyncio
-import threading
 import unicodedata
-from collections.abc import Callable, Coroutine, Iterator
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from vibesurf_blocks.errors import ModelError
 from vibesurf_blocks.models import library
 from vibesurf_blocks.models.clients import chat_model
+from vibesurf_blocks.models.patience import causes, in_thread, status_of
 
 if TYPE_CHECKING:
     from vibesurf_blocks.blocks.llm_profile import LLMProfile
@@ -40,7 +39,7 @@ async def check_model(profile: LLMProfile, settings: Settings) -> None:
     seconds = settings.model_check_seconds
     try:
         async with asyncio.timeout(seconds + _IMPORT_SECONDS):
-            await _in_thread(lambda: _ask(profile, settings))
+            await in_thread(lambda: _ask(profile, settings))
     except TimeoutError:
         raise _too_slow(profile, seconds) from None
 
@@ -70,13 +69,13 @@ async def _ask(profile: LLMProfile, settings: Settings) -> None:
 def _explained(error: Exception, profile: LLMProfile, seconds: float) -> str:
     """What went wrong, for a person who can change the profile."""
     where = _where(profile)
-    names = [type(one).__name__ for one in _causes(error)]
+    names = [type(one).__name__ for one in causes(error)]
     if any("Timeout" in name for name in names):
         return _too_slow(profile, seconds).message
     detail = _shown(str(error), profile)
-    if any(isinstance(one, ImportError) for one in _causes(error)):
+    if any(isinstance(one, ImportError) for one in causes(error)):
         return f"The provider {profile.provider} needs a package that is not installed: {detail}."
-    status = _status(error)
+    status = status_of(error)
     match status:
         case 401 | 403:
             # What the provider says of the key may repeat a part of it.
@@ -114,35 +113,6 @@ def _explained(error: Exception, profile: LLMProfile, seconds: float) -> str:
     )
 
 
-def _status(error: Exception) -> int | None:
-    """The HTTP status of a refusal; None where there was none.
-
-    browser-use gives its own error a status even where the server gave none: only what the
-    provider's own error says counts.
-    """
-    causes = list(_causes(error))
-    for one in causes[1:]:
-        status = getattr(one, "status_code", None) or getattr(one, "code", None)
-        if isinstance(status, int) and status >= 400:
-            return status
-    # Clients that speak plain HTTP raise no error of their own beneath it.
-    own = getattr(error, "status_code", None)
-    return own if len(causes) == 1 and isinstance(own, int) and own != _UNKNOWN else None
-
-
-_UNKNOWN: Final = 502
-"""The status browser-use gives what has none."""
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    seen: set[int] = set()
-    one: BaseException | None = error
-    while one is not None and id(one) not in seen:
-        seen.add(id(one))
-        yield one
-        one = one.__cause__ or one.__context__
-
-
 def _about_model(detail: str, profile: LLMProfile) -> bool:
     words = detail.casefold()
     return "model" in words and (
@@ -152,7 +122,7 @@ def _about_model(detail: str, profile: LLMProfile) -> bool:
 
 def _reason(error: Exception, profile: LLMProfile) -> str:
     """The innermost cause that says anything."""
-    said = [str(one) for one in _causes(error) if str(one).strip()]
+    said = [str(one) for one in causes(error) if str(one).strip()]
     return _shown(said[-1] if said else type(error).__name__, profile)
 
 
@@ -171,28 +141,3 @@ def _shown(text: str, profile: LLMProfile) -> str:
     # Masked before it is cut: half a key would not be found.
     words = " ".join(profile.hide(text).split())
     return words[:_SHOWN] + ("…" if len(words) > _SHOWN else "")
-
-
-async def _in_thread(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Run a coroutine in a thread of its own, which ends with the process at the latest."""
-    loop = asyncio.get_running_loop()
-    done: asyncio.Future[None] = loop.create_future()
-
-    def settle(error: BaseException | None) -> None:
-        if not done.done():
-            if error is None:
-                done.set_result(None)
-            else:
-                done.set_exception(error)
-
-    def run() -> None:
-        error: BaseException | None = None
-        try:
-            asyncio.run(work())
-        except Exception as caught:  # noqa: BLE001 - handed to whoever waits
-            error = caught
-        if not loop.is_closed():
-            loop.call_soon_threadsafe(settle, error)
-
-    threading.Thread(target=run, name="model-check", daemon=True).start()
-    await done

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from vibesurf_blocks.errors import ModelError
 from vibesurf_blocks.models import library
+from vibesurf_blocks.models.patience import make_patient
 from vibesurf_blocks.settings import Settings
 
 if TYPE_CHECKING:
@@ -36,7 +37,8 @@ class _Client:
         key: Whether it needs a key, can do without, or takes none.
         needs_url: Whether it has no address of its own.
         counts_first: Whether its `retries` counts the first try too.
-        milliseconds: Whether its `timeout` does.
+        milliseconds: Whether its `timeout` is told in these.
+        blocks: Whether it blocks its event loop while it waits for an answer.
     """
 
     module: str
@@ -46,6 +48,12 @@ class _Client:
     needs_url: bool = False
     counts_first: bool = False
     milliseconds: bool = False
+    blocks: bool = False
+
+    @property
+    def is_patient(self) -> bool:
+        """Whether it limits and repeats requests itself."""
+        return {"timeout", "retries"} <= self.takes.keys()
 
 
 def _takes(*names: str, **places: str) -> dict[str, str]:
@@ -143,7 +151,7 @@ CLIENTS: Final[Mapping[Provider, _Client]] = {
         ),
     ),
     "orcarouter": _Client("orcarouter.chat", "ChatOrcaRouter", _ROUTER),
-    "aws-bedrock": _Client("aws.chat_bedrock", "ChatAWSBedrock", _BEDROCK, key=None),
+    "aws-bedrock": _Client("aws.chat_bedrock", "ChatAWSBedrock", _BEDROCK, key=None, blocks=True),
     "anthropic-bedrock": _Client(
         "aws.chat_anthropic",
         "ChatAnthropicBedrock",
@@ -208,8 +216,14 @@ def chat_model(
         raise ModelError(msg)
     client = CLIENTS[profile.provider]
     options = _options(profile, client)
-    _put(options, client.takes.get("timeout"), _timeout(client, timeout, settings))
-    tries = attempts or settings.model_attempts
+    seconds = timeout or settings.model_timeout_seconds
+    _put(
+        options,
+        client.takes.get("timeout"),
+        int(seconds * 1000) if client.milliseconds else seconds,
+    )
+    wanted = attempts or settings.model_attempts
+    tries = wanted if client.is_patient else 1
     _put(options, client.takes.get("retries"), tries if client.counts_first else tries - 1)
     module = library.load(f"browser_use.llm.{client.module}", settings)
     kind = getattr(module, client.name)
@@ -219,6 +233,8 @@ def chat_model(
     except (TypeError, ValueError) as error:
         msg = f"The profile cannot be used with {profile.provider}: {profile.hide(str(error))}"
         raise ModelError(msg) from None
+    if not client.is_patient:
+        make_patient(made, settings, timeout=seconds, attempts=wanted, blocks=client.blocks)
     return made
 
 
@@ -277,11 +293,6 @@ def _further(profile: LLMProfile, kind: type) -> dict[str, Any]:
         )
         raise ModelError(msg)
     return given
-
-
-def _timeout(client: _Client, seconds: float | None, settings: Settings) -> float:
-    wanted = seconds or settings.model_timeout_seconds
-    return int(wanted * 1000) if client.milliseconds else wanted
 
 
 def _put(options: dict[str, Any], place: str | None, value: object) -> None:

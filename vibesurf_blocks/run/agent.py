@@ -58,12 +58,14 @@ class AgentRun:
         control: Control,
         publisher: Publisher,
         opened: AsyncExitStack,
+        secrets: Secrets,
     ) -> None:
         self._context = context
         self._engine = engine
         self._client = client
         self._run = run
         self._control = control
+        self._secrets = secrets
         self._elsewhere = Elsewhere(engine, control)
         self._publisher = publisher
         remote = context.backend is not None
@@ -118,7 +120,8 @@ class AgentRun:
             max_steps=Limits.of(task, settings).steps,
         )
         # What the engine's library logs may repeat what it was given.
-        logs.hide_also(Secrets.of(context).hide)
+        secrets = Secrets.of(context)
+        logs.hide_also(secrets.hide)
         control = Control(client, run, sign_seconds=settings.silence_seconds / 4)
         publisher = Publisher(client, run.id)
         engine = engine_for(context)
@@ -127,7 +130,7 @@ class AgentRun:
                 opened.push_async_callback(close)
             control.start()
             publisher.start()
-            agent = cls(context, engine, client, run, control, publisher, opened)
+            agent = cls(context, engine, client, run, control, publisher, opened, secrets)
             try:
                 yield agent
             except Pause:
@@ -186,9 +189,10 @@ class AgentRun:
             # For the other ends `forget` follows the state: until then the run may be run again.
             self._checkpoints.discard()
             reason = self._control.reason or "Stopped on request."
-            return Cancelled(message=f"{reason} {trouble}" if trouble else reason)
+            return Cancelled(message=self._secrets.hide(f"{reason} {trouble or ''}".rstrip()))
         if self._error is not None:
-            return Failed(message=f"{self._error} {trouble}" if trouble else self._error)
+            # Once more: whoever worded it may have forgotten to.
+            return Failed(message=self._secrets.hide(f"{self._error} {trouble or ''}".rstrip()))
         return Completed(message=f"Done in {self._steps} steps.")
 
     async def _leave(self) -> None:

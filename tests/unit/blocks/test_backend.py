@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 import pytest
@@ -59,10 +60,38 @@ async def test_a_refusal_is_told_and_not_asked_again(site: Site, status: int) ->
     assert site.hits[PATH] == 1
 
 
+@pytest.mark.parametrize(("status", "kind"), [(400, "application/json"), (200, "text/html")])
+async def test_no_message_repeats_a_secret_nor_half_of_one(
+    site: Site, status: int, kind: str
+) -> None:
+    key = "vs-k3y-nobody-may-see"
+    # Its end lies beyond what a message shows.
+    site.serve(PATH, b"x" * 290 + key.encode(), kind, status=status)
+    with pytest.raises(EngineError) as caught:
+        await backend(site, api_key=key).build("f-1")
+    assert "xxx" in caught.value.message
+    assert "vs-k3y" not in caught.value.message
+
+
+async def test_an_answer_that_repeats_a_secret_is_masked(site: Site) -> None:
+    site.serve(PATH, b'{"job_id": "j", "sent": ["key-1234", {"a": "pw-1234"}]}', "application/json")
+    block = backend(site, api_key="key-1234", username="me", password="pw-1234")
+    assert await block.build("f-1") == {"job_id": "j", "sent": ["***", {"a": "***"}]}
+
+
 async def test_no_answer_is_not_asked_again_as_the_flow_may_run(site: Site) -> None:
     site.silent(PATH)
     with pytest.raises(EngineError, match="gave no answer"):
         await backend(site, answer_seconds=0.2).build("f-1")
+    assert site.hits[PATH] == 1
+
+
+async def test_an_answer_that_trickles_in_is_cut_off(site: Site) -> None:
+    site.trickle(PATH)
+    with pytest.raises(EngineError, match=r"gave no answer within 0\.6 s"):
+        await asyncio.wait_for(
+            backend(site, answer_seconds=0.3, connect_seconds=0.3).build("f-1"), 20
+        )
     assert site.hits[PATH] == 1
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,11 @@ import pytest
 
 from tests.support.backends import SECRET, BackendServer, backend_server
 from tests.support.eventually import eventually
+from tests.support.site import Site
 from vibesurf_blocks.blocks import LLMProfile, VibeSurfBackend
 from vibesurf_blocks.engines.backend import BackendEngine
+from vibesurf_blocks.engines.backend.client import BackendClient
+from vibesurf_blocks.engines.backend.problems import Away, Unsure
 from vibesurf_blocks.engines.backend.state import block_of
 from vibesurf_blocks.engines.protocol import Backend, EngineContext, Remote, Step, Tools
 from vibesurf_blocks.engines.registry import engine_for
@@ -177,6 +181,109 @@ async def test_a_submit_without_an_answer_is_not_sent_blindly_again(
     assert len(await server.asked("submit")) == 1
     assert second.checkpoint()["task_id"] == (await server.task())["task_id"]
     await second.close()
+
+
+@pytest.mark.parametrize("before", [False, True])
+async def test_a_task_that_ended_before_it_was_known_is_not_sent_again(
+    server: BackendServer, before: bool
+) -> None:
+    if before:
+        # The same task, done before: its end is not that of the new one.
+        await (await handed_over(server)).close()
+        await server.ends(result="Old.")
+    engine = engine_at(server.url)
+    await engine.open()
+    await engine.step()
+    kept = json.loads(json.dumps(engine.checkpoint()))
+    await engine.step()
+    await engine.close()  # killed before that was kept
+    await server.ends(result="New.")
+    second = engine_at(server.url)
+    second.restore(kept)
+    await second.open()
+    assert (await second.step()).name.startswith("Found again on the backend as task")
+    await until_ended(second)
+    assert second.outcome().result.startswith("New.")
+    assert (await server.state())["tasks"] == 1 + before
+    await second.close()
+
+
+async def test_a_task_that_ended_before_the_hand_over_is_not_taken_for_it(
+    server: BackendServer,
+) -> None:
+    other = await handed_over(server)
+    engine = engine_at(server.url)
+    await engine.open()
+    await engine.step()
+    # Of another hand, and gone before it was seen at work.
+    await server.be(task={"task_id": "unseen"})
+    await server.ends(result="Old.")
+    assert (await engine.step()).name == "The VibeSurf backend is free, after task unseen"
+    second = await again(engine, server, answer_seconds=0.2)
+    assert (await second.step()).name.startswith("Handed to the backend as task")
+    assert (await server.state())["tasks"] == 2
+    for one in (other, second):
+        await one.close()
+
+
+async def test_a_submit_under_way_is_not_sent_again(server: BackendServer) -> None:
+    await server.be(holds=True)
+    engine = engine_at(server.url, answer_seconds=2)
+    await engine.open()
+    await engine.step()
+    handing = asyncio.create_task(engine.step())
+    looks = (await server.state())["looks"]
+
+    async def looked() -> bool:
+        return bool((await server.state())["looks"] > looks + 3)
+
+    await eventually(looked, timeout=20)
+    await server.be(holds=False)
+    assert (await handing).name.startswith("Found again on the backend as task")
+    assert len(await server.asked("submit")) == 1
+    await engine.close()
+
+
+async def test_a_submit_that_led_to_nothing_is_sent_again(server: BackendServer) -> None:
+    await server.be(holds=True, loses=1)
+    engine = engine_at(server.url, answer_seconds=0.3)
+    await engine.open()
+    await engine.step()
+    handing = asyncio.create_task(engine.step())
+
+    async def repeated() -> bool:
+        return len(await server.asked("submit")) == 2
+
+    await eventually(repeated, timeout=20)
+    await server.be(holds=False)
+    assert (await handing).name.split(" as task ")[0] in {
+        "Handed to the backend",
+        "Found again on the backend",
+    }
+    assert (await server.state())["tasks"] == 1
+    await engine.close()
+
+
+async def test_an_answer_that_trickles_in_is_cut_off(site: Site) -> None:
+    looks, submits = "/api/tasks/detailed-status", "/api/tasks/submit"
+    for path in (looks, submits):
+        site.trickle(path)
+    block = VibeSurfBackend(
+        base_url=site.url(""),
+        answer_seconds=0.3,
+        connect_seconds=0.3,
+        attempts=2,
+        backoff_seconds=0.01,
+    )
+    client = BackendClient(block, logging.getLogger(__name__))
+    async with asyncio.timeout(20):
+        with pytest.raises(Away, match=r"no whole answer within 0\.6 s.*asked 2 times"):
+            await client.look()
+        with pytest.raises(Unsure, match=r"no whole answer") as caught:
+            await client.submit({}, "key")
+    await client.aclose()
+    assert caught.value.pending
+    assert site.hits == {looks: 2, submits: 1}
 
 
 async def test_a_restored_engine_follows_the_same_task(server: BackendServer) -> None:

@@ -104,7 +104,7 @@ def test_every_page_that_opens_is_asked_for_by_our_rules(
         BrowserSettings(),
         tmp_path,
         tmp_path,
-        Secrets({}, []),
+        Secrets([], []),
         1.0,
         Sites.of((), ("secret.example.org", "private")),
     )

@@ -33,6 +33,12 @@ _NOT_BEGUN: Final = {429, 503}
 _PERHAPS_DONE: Final = {502, 504}
 """Answers after which what was asked may still happen, or have happened."""
 
+_TOO_SLOW: Final = 504
+"""The answer of a proxy that waited for the server for too long."""
+
+_GRACE_SECONDS: Final = 1.0
+"""Seconds that the client is left to say itself what takes so long."""
+
 _SHOWN: Final = 300
 
 
@@ -131,16 +137,19 @@ class BackendClient:
         """Send a request, and again while it may be: always, or as long as nothing was begun."""
         block = self._block
         most = attempts or block.attempts
+        # The client's own timeout counts from each piece of an answer to the next.
+        whole = block.whole_seconds if seconds is None else seconds + _GRACE_SECONDS
         problem: Away
         for attempt in range(1, most + 1):
             try:
-                answer = await self._http.request(
-                    method,
-                    f"{block.base_url}{_TASKS}{path}",
-                    json=body,
-                    headers=headers,
-                    timeout=httpx.USE_CLIENT_DEFAULT if seconds is None else seconds,
-                )
+                async with asyncio.timeout(whole):
+                    answer = await self._http.request(
+                        method,
+                        f"{block.base_url}{_TASKS}{path}",
+                        json=body,
+                        headers=headers,
+                        timeout=httpx.USE_CLIENT_DEFAULT if seconds is None else seconds,
+                    )
                 return self._read(answer, again=again)
             except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
                 problem = Away(
@@ -148,12 +157,19 @@ class BackendClient:
                     f"{self._shown(str(error) or type(error).__name__)}. See that it runs, and "
                     "that the base URL in its block is right."
                 )
+            except TimeoutError:
+                msg = (
+                    f"The VibeSurf backend at {block.base_url} gave no whole answer within "
+                    f"{whole:g} s."
+                )
+                problem = Away(msg) if again else Unsure(msg, pending=True)
             except httpx.HTTPError as error:
                 msg = (
                     f"The VibeSurf backend at {block.base_url} gave no answer: "
                     f"{self._shown(str(error) or type(error).__name__)} ({type(error).__name__})."
                 )
-                problem = Away(msg) if again else Unsure(msg)
+                slow = isinstance(error, httpx.TimeoutException)
+                problem = Away(msg) if again else Unsure(msg, pending=slow)
             except Away as error:
                 problem = error
             if isinstance(problem, Unsure):
@@ -194,7 +210,7 @@ class BackendClient:
             raise Refused(msg, status)
         if status >= 500 and (again or status in _PERHAPS_DONE):
             msg = f"The VibeSurf backend has a fault; it answered {status}: {told}"
-            raise Away(msg) if again else Unsure(msg)
+            raise Away(msg) if again else Unsure(msg, pending=status == _TOO_SLOW)
         msg = f"The VibeSurf backend answered {status}: {told}"
         raise Refused(msg, status)
 

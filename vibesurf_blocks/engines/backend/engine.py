@@ -46,6 +46,9 @@ _END_SECONDS: Final = 6.0
 _LOOKS_TO_MISS: Final = 2
 """Looks in a row that must not find the task before it counts as lost."""
 
+_SETTLE_SECONDS: Final = 10.0
+"""Seconds that a process looks for what the one before may have handed over when it died."""
+
 _LEAST_SECRET: Final = 6
 """Characters of the shortest value of an environment that is masked: `1` is everywhere."""
 
@@ -73,6 +76,9 @@ class BackendEngine:
         self._client: BackendClient | None = None
         self._submitting: asyncio.Task[Submitted] | None = None
         self._unsure = False
+        self._look_seconds = 0.0
+        self._look_until: float | None = None
+        self._unanswered: list[Unsure] = []
         self._wake_due = False
         self._hurried = asyncio.Event()
         self._moved_at = monotonic()
@@ -99,6 +105,8 @@ class BackendEngine:
         self._state = state
         # The process before may have handed the task over and died before it could keep that.
         self._unsure = state.task_id is None
+        if self._unsure:
+            self._look_seconds = min(self._block.answer_seconds, _SETTLE_SECONDS)
         self._wake_due = True
 
     async def open(self) -> None:
@@ -114,6 +122,7 @@ class BackendEngine:
         seen = await self._remote.look()
         if seen.has_active_task and not seen.ended:
             self._state.occupant = seen.task_id or "unknown"
+        self._state.before = [seen.task_id] if seen.task_id is not None else []
 
     async def step(self) -> Step:
         """Wait for the next thing to see of the task.
@@ -141,29 +150,39 @@ class BackendEngine:
     async def _hand_over(self) -> Step:
         """Submit the task, exactly once, as soon as the backend is free."""
         state, pace = self._state, self._pace()
-        unanswered = 0
         while True:
             seen = await self._remote.look()
-            occupant = seen.task_id if seen.has_active_task and not seen.ended else None
-            if occupant is not None and self._unsure and self._is_ours(seen):
-                return await self._taken(occupant, "Found again on the backend as task")
-            if not seen.has_active_task or seen.ended:
+            free = not seen.has_active_task or seen.ended
+            occupant = None if free else seen.task_id
+            if seen.task_id is not None and self._is_ours(seen):
+                return await self._taken(seen.task_id, "Found again on the backend as task")
+            if seen.task_id is not None and seen.task_id not in (state.before or ()):
+                state.not_ours(seen.task_id)
+                if free:
+                    # Kept before the task is handed over: what ends later may be ours.
+                    return state.step(f"The VibeSurf backend is free, after task {seen.task_id}")
+            looking = self._is_looking()
+            if free and not looking:
+                if len(self._unanswered) >= self._block.attempts:
+                    raise self._unanswered[-1]
                 try:
                     said = await self._submit()
                 except Unsure as error:
-                    unanswered += 1
-                    if unanswered >= self._block.attempts:
-                        raise
+                    self._unanswered.append(error)
                     self._unsure = True
+                    self._look_seconds = self._block.answer_seconds if error.pending else 0.0
+                    self._look_until = None
                     self._log.warning("Looking whether the task was taken: %s", error)
                 else:
                     if said.success and said.task_id is not None:
                         return await self._taken(said.task_id, "Handed to the backend as task")
                     if not said.success and not said.busy:
                         raise EngineError(self._declined(said))
+                    occupant = said.occupant
                     # Busy, with what may be this very task, sent before without an answer.
                     self._unsure = self._unsure or said.success
-                    occupant = said.occupant
+                    if occupant is not None and not self._unsure:
+                        state.not_ours(occupant)
             if occupant is not None and occupant != state.occupant:
                 state.occupant = occupant
                 return state.step("Waiting: the VibeSurf backend works on another task")
@@ -174,9 +193,12 @@ class BackendEngine:
                     "free, or stop there what it works on."
                 )
                 raise EngineError(msg)
+            if pace.over and looking:
+                return state.step("Looking whether the VibeSurf backend has taken the task")
             if pace.over:
                 return state.step(f"Still waiting for the VibeSurf backend, {state.waited:.0f} s")
-            state.waited += await pace.pause()
+            paused = await pace.pause()
+            state.waited += 0.0 if free else paused
 
     async def _submit(self) -> Submitted:
         # Never cut off: whether the backend took the task must be known, also when it is to stop.
@@ -203,9 +225,20 @@ class BackendEngine:
             if submitting.done():
                 self._submitting = None
 
+    def _is_looking(self) -> bool:
+        """Whether a task that was sent may still show, so that it is not to be sent again."""
+        if self._look_until is None:
+            self._look_until = monotonic() + self._look_seconds
+        return self._unsure and monotonic() < self._look_until
+
     def _is_ours(self, seen: Seen) -> bool:
-        """Whether a task looks like the one that was sent and not answered."""
-        task = self._context.task
+        """Whether a task, running or ended, may be the one that was sent and not answered."""
+        task, before = self._context.task, self._state.before
+        if not self._unsure or seen.task_id in (before or ()):
+            return False
+        active = seen.has_active_task and not seen.ended
+        if not active and (before is None or not seen.ended):
+            return False
         described = {None, self._remote.hide(task.task_description)}
         return seen.session_id == task.session_id and seen.task in described
 
@@ -396,7 +429,7 @@ class BackendEngine:
         if state.ended or (state.task_id is None and not self._unsure):
             return
         seen = await self._remote.look()
-        if state.task_id is None and seen.has_active_task and self._is_ours(seen):
+        if state.task_id is None and self._is_ours(seen):
             state.task_id = seen.task_id
         if state.task_id is None:
             return

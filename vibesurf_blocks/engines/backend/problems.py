@@ -21,7 +21,15 @@ class Away(BackendError):
 
 
 class Unsure(Away):
-    """The VibeSurf backend gave no answer, and may have done what was asked of it."""
+    """The VibeSurf backend gave no answer, and may have done what was asked of it.
+
+    Attributes:
+        pending: Whether it may also still be about to.
+    """
+
+    def __init__(self, message: str, *, pending: bool = False) -> None:
+        super().__init__(message)
+        self.pending = pending
 
 
 class Refused(BackendError):

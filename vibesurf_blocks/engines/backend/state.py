@@ -14,6 +14,7 @@ from vibesurf_blocks.tasks import Status
 _NAME: Final = 120
 _EVENTS: Final = 500
 _TEXT: Final = 2_000
+_OTHERS: Final = 100
 _WORTH: Final = 0.1
 """Progress that is worth a step where nothing else is new."""
 
@@ -36,6 +37,8 @@ class State(BaseModel):
         profile: The LLM profile that it is to use.
         task_id: The task's id on the backend, None before it was handed over.
         occupant: Id of another task that the backend was last seen to work on.
+        before: Ids of tasks that it had before ours, those seen last; None where a version that
+            did not keep them made the checkpoint.
         waited: Seconds it was waited for because it was busy.
         progress: Share of the task that is done, 0 to 1.
         active_step: What the agent there did last.
@@ -63,6 +66,7 @@ class State(BaseModel):
     profile: str
     task_id: str | None = None
     occupant: str | None = None
+    before: list[str] | None = None
     waited: float = 0.0
     progress: float = 0.0
     active_step: str | None = None
@@ -88,6 +92,11 @@ class State(BaseModel):
             del self.events[0]
             self.earlier += 1
         return Step(name=name, progress=self.progress, done=self.ended, ok=ok)
+
+    def not_ours(self, task_id: str) -> None:
+        """Take note of a task that the backend had before it was given ours."""
+        if task_id not in (self.before or ()):
+            self.before = [*(self.before or ()), task_id][-_OTHERS:]
 
     def moved(self, seen: Seen) -> bool:
         """Take in how far the task is; whether that is worth a step, as not every percent is."""

@@ -15,6 +15,7 @@ from vibesurf_blocks.errors import EngineError
 
 if TYPE_CHECKING:
     from vibesurf_blocks.blocks.composio import ComposioToolkits
+    from vibesurf_blocks.engines.browser_use.secrets import Secrets
     from vibesurf_blocks.settings import Settings
 
 _REPEATED = {429, 500, 502, 503, 504}
@@ -43,10 +44,11 @@ class _Said:
 class ComposioTools(MCPClient):
     """The enabled tools of a block, registered as those of an MCP server are."""
 
-    def __init__(self, block: ComposioToolkits, settings: Settings) -> None:
-        """Prepare to ask Composio."""
+    def __init__(self, block: ComposioToolkits, settings: Settings, secrets: Secrets) -> None:
+        """Prepare to ask Composio; no message shows one of the secrets."""
         super().__init__("Composio", "")
         self._block = block
+        self._secrets = secrets
         self._attempts = settings.request_attempts
         self._client = httpx.AsyncClient(
             base_url=block.base_url,
@@ -105,11 +107,13 @@ class ComposioTools(MCPClient):
                 continue
             if answer.is_success:
                 return _object(_json(answer))
-            problem = f"answered {answer.status_code} to {path}: {answer.text[:_SHOWN]}"
+            # Hidden before it is cut: half a key would not be found.
+            said = self._secrets.hide(answer.text)[:_SHOWN]
+            problem = f"answered {answer.status_code} to {path}: {said}"
             if answer.status_code not in _REPEATED:
                 break
         msg = f"Composio at {self._block.base_url} {problem}"
-        raise EngineError(msg)
+        raise EngineError(self._secrets.hide(msg))
 
 
 def _json(answer: httpx.Response) -> object:

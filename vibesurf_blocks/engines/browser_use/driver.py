@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import ModuleType
@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING, Any, Final
 from browser_use import Agent
 from browser_use.agent.views import ActionResult, AgentOutput, AgentState, AgentStepInfo
 from browser_use.llm.exceptions import ModelProviderError
+from browser_use.llm.messages import BaseMessage, ContentPartTextParam
 from browser_use.tools.service import Tools
 from pydantic import JsonValue, ValidationError
 
 from vibesurf_blocks.engines.browser_use.pages import Pages
-from vibesurf_blocks.engines.browser_use.secrets import Sensitive
+from vibesurf_blocks.engines.browser_use.secrets import Secrets, Sensitive
 from vibesurf_blocks.engines.browser_use.state import Act, Taken
 from vibesurf_blocks.engines.browser_use.words import element_words, said, step_name
 
@@ -104,6 +105,7 @@ class Driver:
         pages: Pages,
         tools: Tools[Any],
         sensitive: Sensitive,
+        secrets: Secrets,
         uploads: Sequence[Path],
         folder: Path,
         state: dict[str, JsonValue] | None,
@@ -114,6 +116,7 @@ class Driver:
     ) -> None:
         """Make the agent, as it was left where there is a state."""
         self._log = log
+        self._secrets = secrets
         self._max_steps = max_steps
         self._refusal: ModelProviderError | None = None
         self._watch(model)
@@ -206,11 +209,16 @@ class Driver:
             agent.state.n_steps += 1  # it failed before it had a result: it counts all the same
         results = agent.state.last_result or []
         output = agent.state.last_model_output
-        acts = _acts(output, results, entry.state.interacted_element if entry else [])
+        # Hidden before anything is cut: half a secret would not be found.
+        hide = self._secrets.hide
+        acts = _acts(
+            self._secrets, output, results, entry.state.interacted_element if entry else []
+        )
         error = None
         if not acts:
             error = next((one.error for one in results if one.error), "It did nothing.")
-        goal = output.next_goal if output is not None else None
+            error = hide(error)
+        goal = hide(output.next_goal) if output is not None and output.next_goal else None
         return Taken(
             number=number,
             name=step_name([act.said for act in acts], goal)
@@ -219,12 +227,12 @@ class Driver:
             ok=error is None and not any(act.error for act in acts),
             url=url,
             title=title,
-            thinking=_text(output.thinking) if output else None,
-            evaluation=_text(output.evaluation_previous_goal) if output else None,
-            memory=_text(output.memory) if output else None,
-            goal=_text(goal),
+            thinking=_text(output.thinking, hide) if output else None,
+            evaluation=_text(output.evaluation_previous_goal, hide) if output else None,
+            memory=_text(output.memory, hide) if output else None,
+            goal=_text(goal, hide),
             acts=acts,
-            error=_text(error),
+            error=_text(error, hide),
             seconds=round(time.monotonic() - begun, 2),
         )
 
@@ -250,17 +258,22 @@ class Driver:
         for name, file in self._agent.file_system.files.items():
             content = getattr(file, "content", None)
             if isinstance(content, str) and content.strip():
-                texts[name] = content[:_TEXT]
+                texts[name] = self._secrets.hide(content)[:_TEXT]
         return texts
 
     def _watch(self, model: BaseChatModel) -> None:
-        """Log each call of the model, and note a refusal, which the agent takes for a failure."""
+        """Log each call of the model, and note a refusal, which the agent takes for a failure.
+
+        What goes to the model is without secrets: browser-use filters the prompts of steps alone,
+        and of two secrets with one name only one.
+        """
         ask = model.ainvoke
 
         async def watched(messages: Any, output_format: Any = None, **more: Any) -> Any:  # noqa: ANN401
             begun = time.monotonic()
+            hidden = [_hidden(message, self._secrets) for message in messages]
             try:
-                answer = await ask(messages, output_format, **more)
+                answer = await ask(hidden, output_format, **more)
             except ModelProviderError as error:
                 if error.status_code in RefusedError.REFUSALS:
                     self._refusal = error
@@ -276,6 +289,22 @@ class Driver:
         object.__setattr__(model, "ainvoke", watched)
 
 
+def _hidden(message: BaseMessage, secrets: Secrets) -> BaseMessage:
+    """A copy of a message for the model, without secrets in its texts."""
+    content = message.content
+    hidden: object = content
+    if isinstance(content, str):
+        hidden = secrets.hide_from_model(content)
+    elif content is not None:
+        hidden = [
+            part.model_copy(update={"text": secrets.hide_from_model(part.text)})
+            if isinstance(part, ContentPartTextParam)
+            else part
+            for part in content
+        ]
+    return message.model_copy(update={"content": hidden})
+
+
 def _with_instructions(task: str, instructions: Sequence[str]) -> str:
     """The task as browser-use words it after instructions were added to it."""
     if not instructions:
@@ -287,7 +316,10 @@ def _with_instructions(task: str, instructions: Sequence[str]) -> str:
 
 
 def _acts(
-    output: AgentOutput | None, results: Sequence[ActionResult], elements: Sequence[Any]
+    secrets: Secrets,
+    output: AgentOutput | None,
+    results: Sequence[ActionResult],
+    elements: Sequence[Any],
 ) -> list[Act]:
     acts = []
     for place, action in enumerate(output.action if output is not None else []):
@@ -295,8 +327,9 @@ def _acts(
             break  # the page changed under it: what followed was not done
         given = action.model_dump(exclude_none=True, mode="json")
         kind = next(iter(given), "nothing")
-        parameters = given.get(kind)
+        parameters = secrets.hide_all(given.get(kind))
         element = elements[place] if place < len(elements) else None
+        attributes = (element.attributes or {}) if element is not None else {}
         acts.append(
             Act(
                 kind=kind,
@@ -304,17 +337,24 @@ def _acts(
                     kind,
                     parameters if isinstance(parameters, dict) else {},
                     element
-                    and element_words(element.node_name, element.attributes or {}, element.ax_name),
+                    and element_words(
+                        element.node_name,
+                        {name: secrets.hide(str(value)) for name, value in attributes.items()},
+                        element.ax_name and secrets.hide(element.ax_name),
+                    ),
                 ),
-                result=_text(results[place].extracted_content or results[place].long_term_memory),
-                error=_text(results[place].error),
+                result=_text(
+                    results[place].extracted_content or results[place].long_term_memory,
+                    secrets.hide,
+                ),
+                error=_text(results[place].error, secrets.hide),
             )
         )
     return acts
 
 
-def _text(text: str | None) -> str | None:
-    return text.strip()[:_TEXT] or None if text else None
+def _text(text: str | None, hide: Callable[[str], str]) -> str | None:
+    return hide(text.strip())[:_TEXT] or None if text else None
 
 
 def _first_line(text: str) -> str:

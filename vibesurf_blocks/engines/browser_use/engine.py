@@ -95,8 +95,9 @@ class BrowserUseEngine:
         from vibesurf_blocks.engines.browser_use import driver, tools  # noqa: PLC0415
 
         context.files.mkdir(parents=True, exist_ok=True, mode=0o700)
+        answer_seconds = settings.model_timeout_seconds * settings.model_attempts * _BACKOFFS
         given = await self._opened.enter_async_context(
-            tools.tools(context.tools, settings, context.files, self._secrets)
+            tools.tools(context.tools, settings, context.files, self._secrets, answer_seconds)
         )
         pages = await self._attach(known=self._state.browser)
         state = self._state
@@ -109,12 +110,13 @@ class BrowserUseEngine:
             pages=pages,
             tools=given,
             sensitive=sensitive_of(context),
+            secrets=self._secrets,
             uploads=upload_files(context),
             folder=context.files,
             state=state.agent,
             output=state.output,
             max_steps=context.max_steps,
-            answer_seconds=settings.model_timeout_seconds * settings.model_attempts * _BACKOFFS,
+            answer_seconds=answer_seconds,
             log=log,
         )
         if not state.taken:

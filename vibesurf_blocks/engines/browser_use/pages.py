@@ -68,7 +68,7 @@ SecurityWatchdog._is_url_allowed = _allows  # type: ignore[method-assign,assignm
 class Pages(BrowserSession):
     """An attachment to a running browser; what is closed is the attachment alone."""
 
-    _secrets: Secrets = PrivateAttr(default_factory=lambda: Secrets({}, []))
+    _secrets: Secrets = PrivateAttr(default_factory=lambda: Secrets([], []))
     _sites: Sites = PrivateAttr(default_factory=lambda: Sites.of((), ()))
 
     @classmethod

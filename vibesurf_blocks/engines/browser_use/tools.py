@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -20,19 +21,28 @@ from vibesurf_blocks.engines.reader.text import one_line
 from vibesurf_blocks.errors import EngineError
 
 if TYPE_CHECKING:
+    from browser_use.tools.registry.views import ActionModel
+
     from vibesurf_blocks.engines.browser_use.secrets import Secrets
     from vibesurf_blocks.engines.protocol import Tools as Given
     from vibesurf_blocks.settings import Settings
     from vibesurf_blocks.tasks import McpServer
 
 _TETHER: Final = Path(__file__).parents[2] / "processes" / "tether.py"
-_END_SECONDS = 4.0
+_END_SECONDS = 8.0
+"""Seconds that the end of a server may take: more than the SDK takes to kill one at the latest."""
+
 _COMPLAINT = 500
+_ASKING = "extract"
+"""The action that asks the model."""
+
+_SLACK = 5.0
+"""Seconds that a tool is left to say itself that its time is over."""
 
 
 @asynccontextmanager
 async def tools(
-    given: Given, settings: Settings, folder: Path, secrets: Secrets
+    given: Given, settings: Settings, folder: Path, secrets: Secrets, answer_seconds: float
 ) -> AsyncIterator[Tools[Any]]:
     """All tools of a run; the servers behind them end with the block.
 
@@ -41,19 +51,20 @@ async def tools(
         settings: How long they may take.
         folder: Where the servers' complaints are kept.
         secrets: What no message may show.
+        answer_seconds: Seconds that an answer of the model may take.
 
     Raises:
         EngineError: A server or Composio does not answer; it is named.
     """
     made: Tools[Any] = Tools(exclude_actions=["screenshot"], display_files_in_done_text=False)
-    _limit(made, settings.browser_action_seconds)
+    own = {_ASKING: settings.browser_action_seconds + answer_seconds}
+    _limit(made, settings.browser_action_seconds, own)
     async with AsyncExitStack() as opened:
         servers = [
             _Server(name, server, server.timeout or settings.tool_seconds, folder, secrets)
             for name, server in given.mcp.servers.items()
         ]
-        for server in servers:
-            opened.push_async_callback(server.end)
+        opened.push_async_callback(_end, servers)
         # Together: several slow ones take no longer than the slowest.
         results = await asyncio.gather(
             *(server.connect() for server in servers), return_exceptions=True
@@ -63,21 +74,30 @@ async def tools(
                 raise problem
         for server in servers:
             await server.register_to_tools(made, prefix=f"{_identifier(server.server_name)}_")
+            own |= dict.fromkeys(server._registered_actions, server.seconds + _SLACK)
         if given.composio is not None and any(given.composio.tools.values()):
-            composio = ComposioTools(given.composio, settings)
+            composio = ComposioTools(given.composio, settings, secrets)
             opened.push_async_callback(composio.end)
             await composio.connect()
             await composio.register_to_tools(made)
+            own |= dict.fromkeys(composio._registered_actions, settings.tool_seconds + _SLACK)
         yield made
 
 
-def _limit(made: Tools[Any], seconds: float) -> None:
-    """Give every action so many seconds, but those of tools, which have their own."""
+async def _end(servers: Sequence[_Server]) -> None:
+    """End all servers; together, they take no longer than the slowest."""
+    await asyncio.gather(*(server.end() for server in servers))
+
+
+def _limit(made: Tools[Any], seconds: float, own: Mapping[str, float]) -> None:
+    """Give every action so many seconds, but those that have their own, by name."""
     act = made.act
 
-    async def limited(*given: Any, **named: Any) -> Any:  # noqa: ANN401 - passed on as it is
-        named.setdefault("action_timeout", seconds)
-        return await act(*given, **named)
+    async def limited(action: ActionModel, *given: Any, **named: Any) -> Any:  # noqa: ANN401 - passed on as it is
+        asked = action.model_dump(exclude_unset=True)
+        most = max((own.get(name, seconds) for name in asked), default=seconds)
+        named.setdefault("action_timeout", most)
+        return await act(action, *given, **named)
 
     made.act = limited  # type: ignore[method-assign]
 
@@ -94,7 +114,7 @@ class _Server(MCPClient):
     ) -> None:
         super().__init__(name, server.command, list(server.args), dict(server.env))
         self._folder = server.cwd
-        self._seconds = seconds
+        self.seconds = seconds
         self._log = folder / f"mcp-{_identifier(name)}.log"
         self._secrets = secrets
         self._running: asyncio.Task[None] | None = None
@@ -114,14 +134,14 @@ class _Server(MCPClient):
         self._running = asyncio.create_task(self._run(ready), name=f"mcp-{self.server_name}")
         await asyncio.wait(
             {self._running, ready},
-            timeout=self._seconds,
+            timeout=self.seconds,
             return_when=asyncio.FIRST_COMPLETED,
         )
         if not self._connected:
             how = (
                 "ended before it answered"
                 if self._running.done()
-                else f"did not answer within {self._seconds:g} s"
+                else f"did not answer within {self.seconds:g} s"
             )
             await self.end()
             msg = f"MCP server {self.server_name!r} {how}{self._complaint()}."
@@ -142,14 +162,14 @@ class _Server(MCPClient):
         # In one task from beginning to end, as its cancel scopes demand.
         parameters = StdioServerParameters(
             command=sys.executable,
-            args=["-I", "-S", str(_TETHER), self.command, *self.args],
+            args=["-I", "-S", str(_TETHER), str(os.getpid()), self.command, *self.args],
             env=self.env,
             cwd=self._folder,
         )
         with self._log.open("w") as log:
             async with (
                 stdio_client(parameters, errlog=log) as (read, write),
-                ClientSession(read, write, read_timeout_seconds=self._seconds) as session,
+                ClientSession(read, write, read_timeout_seconds=self.seconds) as session,
             ):
                 await session.initialize()
                 listed = await session.list_tools()
