@@ -33,9 +33,10 @@ class Names:
 
 def due_at(run: FlowRun) -> datetime | None:
     """When a scheduled run falls due (UTC); None for a run that is due or has begun."""
-    if run.state is None or not run.state.is_scheduled() or run.start_time is not None:
+    if run.start_time is not None or (run.state is not None and not run.state.is_scheduled()):
         return None
-    return run.next_scheduled_start_time
+    # A run that Prefect is just making has no state yet; when it is due it says all the same.
+    return run.next_scheduled_start_time or run.expected_start_time
 
 
 def record_of(

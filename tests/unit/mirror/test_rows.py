@@ -119,6 +119,7 @@ def test_a_scheduled_run_is_a_task_only_once_it_falls_due() -> None:
     later = NOW + timedelta(days=2)
     future = run(Scheduled(scheduled_time=later), next_scheduled_start_time=later)
     assert due_at(future) == later
+    assert due_at(future.model_copy(update={"state": None})) == later  # just being made
     assert due_at(run(Pending())) is None
     recovered = run(AwaitingRetry(), next_scheduled_start_time=later, start_time=NOW)
     assert due_at(recovered) is None
