@@ -244,6 +244,29 @@ async def test_a_submit_under_way_is_not_sent_again(server: BackendServer) -> No
     await engine.close()
 
 
+async def test_what_may_still_be_taken_is_stopped_too(server: BackendServer) -> None:
+    await server.be(holds=True)
+    engine = engine_at(server.url, answer_seconds=4)
+    await engine.open()
+    await engine.step()
+    handing = asyncio.create_task(engine.step())
+    looks = (await server.state())["looks"]
+
+    async def looked() -> bool:
+        return bool((await server.state())["looks"] > looks + 1)
+
+    await eventually(looked, timeout=20)
+    handing.cancel()
+    looks = (await server.state())["looks"]
+    ending = asyncio.create_task(engine.end())
+    await eventually(looked, timeout=20)
+    await server.be(holds=False)
+    await ending
+    assert (await server.task())["status"] == "completed"
+    assert len(await server.asked("stop")) == 1
+    await engine.close()
+
+
 async def test_a_submit_that_led_to_nothing_is_sent_again(server: BackendServer) -> None:
     await server.be(holds=True, loses=1)
     engine = engine_at(server.url, answer_seconds=0.3)

@@ -429,6 +429,9 @@ class BackendEngine:
         if state.ended or (state.task_id is None and not self._unsure):
             return
         seen = await self._remote.look()
+        while self._unanswered and not self._is_ours(seen) and self._is_looking():
+            await asyncio.sleep(self._block.poll_seconds)
+            seen = await self._remote.look()
         if state.task_id is None and self._is_ours(seen):
             state.task_id = seen.task_id
         if state.task_id is None:
