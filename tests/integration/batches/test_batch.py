@@ -66,7 +66,7 @@ async def test_a_batch_killed_halfway_and_run_again_runs_each_task_once(
     items = [f"Read {book.url(page)}" for page in range(1, size + 1)]
     session = f"killed-{size}"
     run = await start(prefect, BATCH, session_id=session, items=items)
-    await book.until_asked(half)
+    await book.until_asked(half, timeout=120)
 
     await kill(prefect, run.id)
     await kill(prefect, (await child_of(prefect, run, str(half))).run.id)

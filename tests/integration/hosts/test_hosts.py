@@ -141,7 +141,7 @@ async def test_three_slots_hold_three_while_the_mirror_is_frozen(
 ) -> None:
     """Both workers run them; the frozen mirror is relieved, and spoils nothing when it wakes."""
     await prefect.update_work_pool(POOL, WorkPoolUpdate(concurrency_limit=3))
-    turnstile = Turnstile(site, 0.3)
+    turnstile = Turnstile(site, 1.0)
     frozen = await active(fleet)
     begun = monotonic()
     frozen.kill("mirror", signal.SIGSTOP)
