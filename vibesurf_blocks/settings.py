@@ -248,7 +248,7 @@ class Settings(BaseSettings):
             description="Hosts that agents may fetch from, separated by commas: names, "
             "`*.example.org`, addresses, networks such as `10.0.0.0/8`, `loopback`, `private`; by "
             "default all but link-local addresses and clouds' metadata services, which have to be "
-            "named. `*` and an address allow that one too."
+            "named, the latter each by its own address. `*` and an address allow that one too."
         ),
     ] = ()
     sites_denied: Annotated[
