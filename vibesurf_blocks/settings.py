@@ -173,6 +173,13 @@ class Settings(BaseSettings):
             "default none. Under `up` the API shows them all.",
         ),
     ] = None
+    metrics_host: Annotated[
+        str,
+        Field(
+            description="Address of that port. Whoever reaches it reads the metrics: no token is "
+            "asked for."
+        ),
+    ] = "127.0.0.1"
     metrics_dir: Annotated[
         Path | None,
         Field(

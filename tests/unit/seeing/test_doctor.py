@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import PackageNotFoundError, requires
 from pathlib import Path
@@ -16,6 +17,7 @@ from prefect.states import Cancelling, Paused, Pending, Running, Suspended
 from sqlalchemy import text
 
 from tests.support.records import task
+from tests.support.stack import ROOT
 from vibesurf_blocks.doctor import files, versions
 from vibesurf_blocks.doctor.case import Case
 from vibesurf_blocks.doctor.examine import FINDINGS, HEALTHY, NOT_CHECKED, Result, exit_code
@@ -33,7 +35,7 @@ from vibesurf_blocks.prefect_api.heartbeat import Beat
 from vibesurf_blocks.settings import Settings
 from vibesurf_blocks.tables import Database, TaskStore, upgrade
 from vibesurf_blocks.tables.statuses import mend_statuses
-from vibesurf_blocks.tables.upgrade import VERSION_TABLE
+from vibesurf_blocks.tables.upgrade import VERSION_TABLE, head
 from vibesurf_blocks.tasks import Status
 
 NOW = datetime.now(UTC)
@@ -174,6 +176,12 @@ async def test_the_revision_of_the_tables_is_judged(tmp_path: Path) -> None:
         assert "Install the newer" in newer.mend
     finally:
         await database.aclose()
+
+
+@pytest.mark.parametrize("page", ["observability.md", "troubleshooting.md"])
+def test_the_documents_show_a_healthy_revision(page: str) -> None:
+    shown = re.findall(r"revision\W+(\d{4})", (ROOT / "docs" / page).read_text())
+    assert set(shown) == {head()}
 
 
 async def test_statuses_in_the_wrong_case_are_named_and_mended(tmp_path: Path) -> None:
