@@ -22,8 +22,9 @@ test-databases: $(READY)
 	VIBESURF_TEST_DATABASE=postgresql $(BIN)/python -m tests.run tests/integration
 	VIBESURF_TEST_DATABASE=mysql $(BIN)/python -m tests.run tests/integration
 
+# The cost of growth goes to docs/images/growth-<database>.svg as well.
 bench: $(READY)
-	$(BIN)/python -m tests.benchmarks
+	VIBESURF_BENCH_PICTURE=docs/images/growth.svg $(BIN)/python -m tests.benchmarks
 
 # Kills, freezes and cuts off parts of a working stack, and counts: docs/reliability.md.
 chaos: $(READY)

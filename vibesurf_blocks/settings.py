@@ -173,6 +173,13 @@ class Settings(BaseSettings):
             "default none. Under `up` the API shows them all.",
         ),
     ] = None
+    metrics_host: Annotated[
+        str,
+        Field(
+            description="Address of that port. Whoever reaches it reads the metrics: no token is "
+            "asked for."
+        ),
+    ] = "127.0.0.1"
     metrics_dir: Annotated[
         Path | None,
         Field(
@@ -248,7 +255,7 @@ class Settings(BaseSettings):
             description="Hosts that agents may fetch from, separated by commas: names, "
             "`*.example.org`, addresses, networks such as `10.0.0.0/8`, `loopback`, `private`; by "
             "default all but link-local addresses and clouds' metadata services, which have to be "
-            "named. `*` and an address allow that one too."
+            "named, the latter each by its own address. `*` and an address allow that one too."
         ),
     ] = ()
     sites_denied: Annotated[

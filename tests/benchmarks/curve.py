@@ -8,12 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import httpx
+
 from tests.benchmarks.bench import Bench, Line
 from tests.benchmarks.fills import fill_runs, fill_tasks
 from tests.benchmarks.load import load
 from tests.benchmarks.rows import Row, quantiles
-from tests.benchmarks.stack import Stack, new_stack, use_of
+from tests.benchmarks.stack import Database, Stack, new_stack, use_of
 from tests.benchmarks.submits import submits_on
+from tests.support.eventually import eventually
 
 REAL: Final = (10, 100, 1_000)
 COPIED: Final = (10_000, 100_000)
@@ -22,7 +25,9 @@ COPIED: Final = (10_000, 100_000)
 SAMPLE: Final = 15
 WORST: Final = 1.2
 PICTURE: Final = "VIBESURF_BENCH_PICTURE"
-"""Environment variable: the file the picture is written to."""
+"""Environment variable: the file the picture is written to, the database added to its name."""
+
+_READY_SECONDS: Final = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +58,11 @@ LINES: Final[Sequence[tuple[str, str, Callable[[Point], float]]]] = (
 
 
 async def _measure(bench: Bench, stack: Stack, runs: int) -> Point:
+    async def ready() -> bool:
+        return (await stack.http.get("/ready")).status_code == httpx.codes.OK
+
+    # What has just been filled in keeps mirror and database busy for a while.
+    await eventually(ready, timeout=_READY_SECONDS, pause=0.5)
     taken = await submits_on(stack, bench.site.page, SAMPLE)
     status = await load(stack.port, "/tasks/status", clients=1, seconds=2)
     own = [one for one in stack.processes() if one.name() != "postgres"]
@@ -86,7 +96,8 @@ async def curve(bench: Bench) -> list[Row]:
             await fill_tasks(stack.tables_url, runs - points[-1].runs, first=points[-1].runs + 1)
             points.append(await _measure(bench, stack, runs))
     if os.environ.get(PICTURE):
-        draw(points, len(real), Path(os.environ[PICTURE]), bench.name("Cost of growth"))
+        path = picture(Path(os.environ[PICTURE]), bench.database)
+        draw(points, len(real), path, bench.name("Cost of growth"))
     first, most = points[0], points[-1]
     return [
         Row(
@@ -101,6 +112,11 @@ async def curve(bench: Bench) -> list[Row]:
         )
         for name, unit, value in LINES
     ]
+
+
+def picture(path: Path, database: Database) -> Path:
+    """Where the picture of one database goes: `growth.svg` becomes `growth-postgres.svg`."""
+    return path.with_stem(f"{path.stem}-{database}")
 
 
 def draw(points: Sequence[Point], real: int, path: Path, title: str) -> None:

@@ -90,15 +90,13 @@ async def fill_schedules(stack: Stack, name: str, count: int) -> None:
 async def fill_runs(stack: Stack, run_id: UUID, count: int) -> None:
     """Add copies of a run that has ended, as if they had run a year ago, to Prefect's database.
 
-    With its states, its steps and what it published; events and logs apart.
+    With its states, its steps and what it published; events and logs apart. In transactions of
+    `_CHUNK` runs, so that the server beside it can write.
     """
-    engine = create_async_engine(_prefect_url(stack))
+    engine = create_async_engine(_prefect_url(stack), connect_args={"timeout": 60})
     names = ("flow_run", "flow_run_state", "task_run", "task_run_state", "artifact")
     try:
         async with engine.begin() as connection:
-            if stack.database == "postgres":
-                # A run names its state and the state its run: one of them comes first.
-                await connection.execute(text("SET LOCAL session_replication_role = replica"))
             known = MetaData()
             await connection.run_sync(known.reflect, only=names, resolve_fks=False)
             tables = [known.tables[name] for name in names]
@@ -112,16 +110,21 @@ async def fill_runs(stack: Stack, run_id: UUID, count: int) -> None:
                 await _all(connection, tables[3], "task_run_id", step_ids),
                 await _all(connection, tables[4], "flow_run_id", [run["id"]]),
             ]
-            for start in range(0, count, _CHUNK):
-                copies: list[list[dict[str, Any]]] = [[] for _ in tables]
-                for number in range(start, min(count, start + _CHUNK)):
-                    ids = {row["id"]: _as_stored(uuid4(), row["id"]) for of in rows for row in of}
-                    ago = timedelta(days=365) - timedelta(seconds=number)
-                    for made, of in zip(copies, rows, strict=True):
-                        made += [_copy(row, ids, ago) for row in of]
+        for start in range(0, count, _CHUNK):
+            copies: list[list[dict[str, Any]]] = [[] for _ in tables]
+            for number in range(start, min(count, start + _CHUNK)):
+                ids = {row["id"]: _as_stored(uuid4(), row["id"]) for of in rows for row in of}
+                ago = timedelta(days=365) - timedelta(seconds=number)
+                for made, of in zip(copies, rows, strict=True):
+                    made += [_copy(row, ids, ago) for row in of]
+            async with engine.begin() as connection:
+                if stack.database == "postgres":
+                    # A run names its state and the state its run: one of them comes first.
+                    await connection.execute(text("SET LOCAL session_replication_role = replica"))
                 for table, made in zip(tables, copies, strict=True):
                     if made:
                         await connection.execute(insert(table), made)
+        async with engine.begin() as connection:
             await connection.execute(text("ANALYZE"))
     finally:
         await engine.dispose()

@@ -33,7 +33,12 @@ FEW: Final = (1_000, 10)
 """Tasks and schedules."""
 
 WORST: Final = 1.2
-_YEARLY: Final = "0 0 1 1 *"
+LOOK_MS: Final = 1_000.0
+"""A look at many schedules reads on for half a second, and finishes the page it is at."""
+
+# Prefect's scheduler keeps trying until a schedule has three occurrences within 100 days.
+_MONTHLY: Final = "0 0 1 * *"
+_MADE: Final = 3
 _SETTLED_SECONDS: Final = 900.0
 
 Call = Callable[[], Awaitable[None]]
@@ -62,7 +67,7 @@ class Sized:
     async def make_schedule(self) -> None:
         """Make a schedule."""
         self.number += 1
-        body = {"flow_id": f"made-{self.number}", "cron_expression": _YEARLY, "task": self.task()}
+        body = {"flow_id": f"made-{self.number}", "cron_expression": _MONTHLY, "task": self.task()}
         (await self.stack.http.post("/schedule", json=body)).raise_for_status()
 
     async def drop_schedule(self) -> None:
@@ -75,7 +80,7 @@ class Sized:
     async def edit_schedule(self) -> None:
         """Edit one of those that stood before."""
         self.number += 1
-        body = {"cron_expression": f"0 {self.number % 24} 1 1 *"}
+        body = {"cron_expression": f"0 {self.number % 24} 1 * *"}
         (await self.stack.http.put("/schedule/filled", json=body)).raise_for_status()
 
     async def submit(self) -> None:
@@ -140,7 +145,7 @@ async def _fill(bench: Bench, stack: Stack, tasks: int, schedules: int) -> Sized
 
     await eventually(ended, timeout=60)
     await fill_tasks(stack.tables_url, tasks)
-    body = {"flow_id": "filled", "cron_expression": _YEARLY, "task": sized.task()}
+    body = {"flow_id": "filled", "cron_expression": _MONTHLY, "task": sized.task()}
     (await stack.http.post("/schedule", json=body)).raise_for_status()
     await fill_schedules(stack, "filled", schedules)
 
@@ -154,7 +159,7 @@ async def _fill(bench: Bench, stack: Stack, tasks: int, schedules: int) -> Sized
     async def settled() -> bool:
         nonlocal made
         before, made = made, await stack.prefect.count_flow_runs()
-        return before == made > schedules
+        return before == made >= _MADE * schedules
 
     # Prefect's own scheduler makes the runs of the schedules meanwhile.
     await eventually(settled, timeout=_SETTLED_SECONDS, pause=5)
@@ -202,15 +207,9 @@ async def _reconciled(few: Sized, many: Sized, times: int) -> list[Row]:
     told = []
     for name, by in rows.items():
         small, large = (quantiles(by[id(sized)], 50) for sized in (few, many))
-        told.append(
-            Row(
-                f"one look of the mirror at {name}",
-                "ms",
-                large,
-                {"p50": WORST * small["p50"]},
-                small,
-            )
-        )
+        # Few schedules are read whole at each look, many a part at each: no ratio says anything.
+        limit = WORST * small["p50"] if name == "tasks" else LOOK_MS
+        told.append(Row(f"one look of the mirror at {name}", "ms", large, {"p50": limit}, small))
     return told
 
 

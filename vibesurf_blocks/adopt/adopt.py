@@ -64,7 +64,8 @@ class Options:
         apply: Whether to write, as opposed to say what would be written.
         workspace: VibeSurf's workspace, from which reports are copied; None copies none.
         machine_id: An id of the machine that VibeSurf ran on, where that was another.
-        ended: Whether VibeSurf surely runs no more, though a process has its database open.
+        ended: Whether VibeSurf surely runs no more, though a process has its database open or
+            cannot be looked into.
     """
 
     apply: bool = False
@@ -125,7 +126,7 @@ async def _tasks(
     total = source.count("tasks")
     reports = Reports(options.workspace, settings.workspace_dir, write=options.apply)
     now = datetime.now(UTC)
-    ended = options.ended or not await asyncio.to_thread(at_work, source.path)
+    ended = options.ended or await asyncio.to_thread(at_work, source.path) is False
     for page in source.pages("tasks"):
         taken: dict[str, Taken] = {}
         for row in page:

@@ -62,14 +62,15 @@ def _serve(
     if settings.metrics_port is None:
         return None
     try:
-        return start_http_server(settings.metrics_port, settings.host, registry=registry)
+        # Not at the API's address: there a token is asked for, and here none.
+        return start_http_server(settings.metrics_port, settings.metrics_host, registry=registry)
     except OSError as error:
         # Agents run all the same.
         logger.warning(
             "The metrics of the %s cannot be shown at %s:%d (%s); set VIBESURF_METRICS_PORT to a "
             "free port.",
             part,
-            settings.host,
+            settings.metrics_host,
             settings.metrics_port,
             error.strerror or error,
         )

@@ -15,33 +15,31 @@ from datetime import datetime
 from pathlib import Path
 
 from vibesurf_blocks.errors import StackError
-from vibesurf_blocks.run.report import report_name
 from vibesurf_blocks.run.slot_lock import idle_session
 from vibesurf_blocks.tasks import SESSION_PATTERN
 from vibesurf_blocks.workspace import reports_dir
 
 _FOLDERS = ("reports", "uploads", "downloads")
-_ID = re.compile(r"[A-Za-z0-9-]+")
+_REPORT = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*\.html")
 _NO_REPORT = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EISDIR}
 
 
 def remove_reports(workspace: Path, reports: Sequence[tuple[str, str]]) -> int:
-    """Remove reports, each named by session and task; returns how many were on this machine.
+    """Remove reports, each named by session and file; returns how many were on this machine.
 
-    What is no name is passed over: the report of such a task lies nowhere.
+    What is no name of a report is passed over: it lies nowhere.
 
     Raises:
         StackError: One may not be removed.
     """
     return sum(
-        _remove_report(workspace, session_id, task_id)
-        for session_id, task_id in reports
-        if re.fullmatch(SESSION_PATTERN, session_id) and _ID.fullmatch(task_id)
+        _remove_report(workspace, session_id, name)
+        for session_id, name in reports
+        if re.fullmatch(SESSION_PATTERN, session_id) and _REPORT.fullmatch(name)
     )
 
 
-def _remove_report(workspace: Path, session_id: str, task_id: str) -> bool:
-    name = report_name(task_id)
+def _remove_report(workspace: Path, session_id: str, name: str) -> bool:
     try:
         with _opened(workspace, session_id, "reports") as folder:
             os.unlink(name, dir_fd=folder)

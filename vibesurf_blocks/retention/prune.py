@@ -21,6 +21,7 @@ from vibesurf_blocks.prefect_api import pruning, tally
 from vibesurf_blocks.prefect_api.runs import children_of, read_runs
 from vibesurf_blocks.prefect_api.submissions import Submitter
 from vibesurf_blocks.retention import files
+from vibesurf_blocks.run.report import report_name
 from vibesurf_blocks.tables.alone import alone
 from vibesurf_blocks.tables.ended import EndedTask, EndedTasks, Place, run_id_of
 from vibesurf_blocks.tables.tasks import TaskStore
@@ -175,9 +176,10 @@ class Pruner:
         self._done.kept += len(stayed)
         self._done.artifacts += await pruning.delete_artifacts(self._client, _ids(gone))
         if self._order.reports:
-            names = [(row.session_id, row.task_id) for row in gone]
+            named = {(one.session_id, one.own_report or report_name(one.task_id)) for one in gone}
+            named -= await self._rows.named_by_others(gone)
             self._done.reports += await asyncio.to_thread(
-                files.remove_reports, self._settings.workspace_dir, names
+                files.remove_reports, self._settings.workspace_dir, sorted(named)
             )
         self._done.tasks += await self._rows.delete([row.task_id for row in gone], self._bound)
 
@@ -259,13 +261,15 @@ class Pruner:
     async def _check_server(self) -> None:
         """See that Prefect knows one of the newest tasks: else all would seem deleted from it.
 
+        What was taken over from VibeSurf it never knew.
+
         Raises:
             StackError: It knows none.
         """
-        page = await TaskStore(self._database).page(limit=_SAMPLE)
-        ids = [run_id_of(one.task_id) for one in page.records]
+        newest = await TaskStore(self._database).newest_ids(_SAMPLE)
+        ids = [run_id_of(one) for one in newest]
         known = await read_runs(self._client, [one for one in ids if one is not None])
-        if page.records and not known:
+        if newest and not known:
             msg = (
                 f"The Prefect server at {self._client.api_url} knows none of the newest tasks of "
                 f"{self._database}: is it the one they ran on? PREFECT_API_URL names it. If it has "

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import PurePath
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from sqlalchemy import and_, delete, func, or_, select
+from sqlalchemy import and_, case, delete, func, or_, select
 
 from vibesurf_blocks.tables.models import Base
-from vibesurf_blocks.tables.tasks import CHUNK_ROWS
+from vibesurf_blocks.tables.tasks import CHUNK_ROWS, is_adopted
 from vibesurf_blocks.tasks import Status
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 _tasks = Base.metadata.tables["tasks"]
 _c = _tasks.c
 _TERMINAL = [status for status in Status if status.terminal]
+_REPORTS = 50
 _parent = _c.task_metadata["parent_task_id"].as_string()
 
 Place = tuple[datetime, str]
@@ -37,12 +39,15 @@ class EndedTask:
         session_id: Its session.
         parent_task_id: The batch or workflow it is a part of, None for a task of its own.
         completed_at: When it ended (UTC).
+        own_report: File name of its report where that is not of this project's making, as of what
+            was taken over from VibeSurf; other tasks may share it.
     """
 
     task_id: str
     session_id: str
     parent_task_id: str | None
     completed_at: datetime
+    own_report: str | None = None
 
     @property
     def run_id(self) -> UUID | None:
@@ -83,7 +88,10 @@ class EndedTasks:
     async def page(self, before: Place, after: Place | None, limit: int) -> list[EndedTask]:
         """The oldest ones before a place and after another, `limit` at the most."""
         query = (
-            select(_c.task_id, _c.session_id, _parent.label("parent"), _c.completed_at)
+            select(
+                *(_c.task_id, _c.session_id, _parent.label("parent"), _c.completed_at),
+                case((is_adopted, _c.report_path)).label("report"),
+            )
             .where(*_before(before), _c.status.in_(_TERMINAL))
             .order_by(_c.completed_at, _c.task_id)
             .limit(limit)
@@ -97,7 +105,10 @@ class EndedTasks:
             )
         async with self._database.read() as connection:
             return [
-                EndedTask(row.task_id, row.session_id, row.parent, row.completed_at)
+                EndedTask(
+                    *(row.task_id, row.session_id, row.parent, row.completed_at),
+                    own_report=PurePath(row.report).name if row.report else None,
+                )
                 for row in await connection.execute(query)
             ]
 
@@ -116,6 +127,30 @@ class EndedTasks:
                 )
             gone += done.rowcount
         return gone
+
+    async def named_by_others(self, tasks: Collection[EndedTask]) -> set[tuple[str, str]]:
+        """The reports of `tasks`' own that another row names too, by session and file name."""
+        named = {(one.session_id, one.own_report) for one in tasks if one.own_report is not None}
+        ids = {one.task_id for one in tasks}
+        found: set[tuple[str, str]] = set()
+        wanted = sorted(named)
+        for start in range(0, len(wanted), _REPORTS):
+            query = select(_c.task_id, _c.session_id, _c.report_path).where(
+                or_(
+                    *(
+                        and_(
+                            _c.session_id == session,
+                            _c.report_path.endswith(f"/{name}", autoescape=True),
+                        )
+                        for session, name in wanted[start : start + _REPORTS]
+                    )
+                )
+            )
+            async with self._database.read() as connection:
+                for row in await connection.execute(query):
+                    if row.task_id not in ids:
+                        found.add((row.session_id, PurePath(row.report_path).name))
+        return found
 
     async def sessions_without_rows(self, sessions: Collection[str]) -> set[str]:
         """Those of `sessions` that have no task at all."""

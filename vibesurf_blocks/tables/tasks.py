@@ -51,7 +51,8 @@ _c = _tasks.c
 _newest_first = (_c.created_at.desc(), _c.task_id.desc())
 _oldest_started = (func.coalesce(_c.started_at, _c.created_at), _c.created_at, _c.task_id)
 _suspended = _c.task_metadata["suspended"].as_boolean()
-_adopted = _c.task_metadata[("adopted", "status")].as_string().is_not(None)
+is_adopted = _c.task_metadata[("adopted", "status")].as_string().is_not(None)
+"""Whether a row was taken over from VibeSurf: Prefect knows nothing of it."""
 
 _first_holder = (
     select(_c.task_id)
@@ -295,10 +296,16 @@ class TaskStore:
 
         Tasks taken over from VibeSurf tell nothing of how far Prefect was read.
         """
-        query = select(_c.updated_at).where(~_adopted).order_by(_c.updated_at.desc()).limit(1)
+        query = select(_c.updated_at).where(~is_adopted).order_by(_c.updated_at.desc()).limit(1)
         async with self._database.read() as connection:
             newest: datetime | None = await connection.scalar(query)
             return newest
+
+    async def newest_ids(self, limit: int) -> list[str]:
+        """Return the ids of the newest tasks that Prefect knows or knew, newest first."""
+        query = select(_c.task_id).where(~is_adopted).order_by(*_newest_first).limit(limit)
+        async with self._database.read() as connection:
+            return list(await connection.scalars(query))
 
     async def existing_ids(self, ids: Collection[str]) -> set[str]:
         """Return those of `ids` that have a row."""

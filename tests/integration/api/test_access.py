@@ -22,16 +22,24 @@ from vibesurf_blocks.stack.ready import free_port, wait_ready
 from vibesurf_blocks.stack.up import Stack
 
 TOKEN = "an-api-token-for-this-test-alone"
+CONNECTIONS = 20
+BURST = 2
+LIMITS = {
+    "VIBESURF_EVENT_STREAMS": "1",
+    "VIBESURF_CONNECTIONS": str(CONNECTIONS),
+    "VIBESURF_RATE_BURST": str(BURST),
+    "VIBESURF_RATE_LIMIT": "0.01",
+}
 EVIL = {"Origin": "https://evil.example"}
 
 
 @pytest.fixture(scope="module")
 def _guarded(live_stack: LiveStack) -> dict[str, str]:
-    """A process of the API on all addresses, with a token; for all tests here."""
+    """A process of the API on all addresses, with a token and low limits; for all tests here."""
     port = free_port()
     live_stack.open(
         *(sys.executable, "-m", "vibesurf_blocks", "api", "--host", "0.0.0.0", "--port", str(port)),
-        env={"VIBESURF_API_TOKEN": TOKEN, "VIBESURF_EVENT_STREAMS": "1"},
+        env={"VIBESURF_API_TOKEN": TOKEN, **LIMITS},
     )
     return {"url": f"http://127.0.0.1:{port}"}
 
@@ -160,6 +168,35 @@ async def test_streams_of_events_are_limited(
     async def room() -> bool:
         async with guarded.stream("GET", path, timeout=30) as again:
             return again.status_code == 200
+
+    await eventually(room, timeout=30)
+
+
+async def test_changes_of_one_client_are_limited(guarded: httpx.AsyncClient) -> None:
+    guarded.headers["Authorization"] = f"Bearer {TOKEN}"
+    answers = [await guarded.post("/tasks/submit", json={}) for _ in range(BURST + 1)]
+    assert [one.status_code for one in answers] == [422] * BURST + [429]
+    assert answers[-1].headers["Retry-After"]
+    assert (await guarded.get("/tasks/status")).status_code == 200
+
+
+async def test_connections_and_their_heads_are_limited(guarded: httpx.AsyncClient) -> None:
+    host, port = guarded.base_url.host, guarded.base_url.port
+    reader, writer = await asyncio.open_connection(host, port)
+    writer.write(b"GET /health HTTP/1.1\r\nHost: x\r\nX-Long: " + b"x" * 80_000 + b"\r\n\r\n")
+    assert (await reader.readline()).startswith(b"HTTP/1.1 431 ")
+    writer.close()
+
+    taken = [await asyncio.open_connection(host, port) for _ in range(CONNECTIONS + 1)]
+    try:
+        told, _ = taken[-1]
+        assert (await told.readline()).startswith(b"HTTP/1.1 503 ")
+    finally:
+        for _, one in taken:
+            one.close()
+
+    async def room() -> bool:
+        return (await guarded.get("/health")).status_code == 200
 
     await eventually(room, timeout=30)
 

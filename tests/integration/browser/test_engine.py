@@ -231,14 +231,21 @@ async def test_a_page_that_wants_secrets_gets_none(
 async def test_a_browser_stays_away_from_what_is_denied(
     model: ModelServer, web: Web, tmp_path: Path
 ) -> None:
-    """Whether the agent goes there, a redirect leads there, or a page asks for a part of itself."""
+    """Whether the agent goes there, a redirect leads there, or a page asks for a part of itself.
+
+    And whatever is allowed: the word stands for the name that is denied as well.
+    """
     site = web.site
     elsewhere = f"http://localhost:{site.port}"
     site.serve("/secret", b"<h1>Inside</h1>")
     site.serve("/pixel", b"x", "image/png")
     page = site.html("/page", f'<p>Outside</p><img src="{elsewhere}/pixel">')
     led = site.redirect("/led", f"{elsewhere}/secret")
-    settings = {"model_attempts": 1, "sites_denied": ("localhost",)}
+    settings = {
+        "model_attempts": 1,
+        "sites_allowed": ("loopback",),
+        "sites_denied": ("localhost",),
+    }
     place = Workplace(model, tmp_path / "home", settings)
     model.script(
         moves(opens(page)), moves(opens(f"{elsewhere}/secret")), moves(opens(led)), done("Done.")

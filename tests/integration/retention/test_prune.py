@@ -24,7 +24,7 @@ from prefect.states import AwaitingRetry, Completed, Running
 
 from tests.support.commands import program
 from tests.support.eventually import eventually
-from tests.support.records import task
+from tests.support.records import at, task
 from tests.support.schedules import copy_agent, fire_every, unique
 from tests.support.site import Site
 from tests.support.stack import LiveStack
@@ -36,9 +36,11 @@ from vibesurf_blocks.prefect_api import tally
 from vibesurf_blocks.prefect_api.labels import PARENT, PART, ROUND, TRY
 from vibesurf_blocks.prefect_api.runs import read_runs
 from vibesurf_blocks.retention.prune import Order, Pruned, Pruner
-from vibesurf_blocks.tables import Database, TaskStore, upgrade
+from vibesurf_blocks.tables import Database, TaskMetadata, TaskStore, upgrade
 from vibesurf_blocks.tables.alone import alone
+from vibesurf_blocks.tables.records import Adopted
 from vibesurf_blocks.tasks import Status
+from vibesurf_blocks.workspace import prepare_session
 
 Prune = Callable[..., Awaitable[Pruned]]
 
@@ -257,6 +259,44 @@ async def test_the_server_of_other_tasks_is_refused(
         await pruner.run()
     assert (await store.page()).total_count == 1
     await other.aclose()
+
+
+async def test_what_was_taken_over_is_pruned_with_its_report(
+    stack: LiveStack, prefect: PrefectClient, tmp_path: Path
+) -> None:
+    """Prefect knows none of it, and two rows share a report."""
+    url = f"sqlite:///{tmp_path}/adopted.db"
+    await upgrade(url)
+    settings = stack.settings.model_copy(update={"workspace": tmp_path / "workspace"})
+    folder = prepare_session(settings.workspace_dir, "session") / "reports"
+    shared, own = folder / "vibesurf-1.html", folder / "vibesurf-2.html"
+    for file in (shared, own):
+        file.write_text("x")
+    metadata = TaskMetadata(adopted=Adopted(status="completed"))
+    database = Database(url)
+    store = TaskStore(database)
+    await store.upsert(
+        [
+            task(
+                str(uuid4()),
+                Status.COMPLETED,
+                second,
+                task_metadata=metadata,
+                report_path=str(file),
+            )
+            for second, file in enumerate((shared, own, shared))
+        ]
+    )
+
+    async def prune(second: float) -> tuple[int, int]:
+        done = await Pruner(prefect, database, settings, Order(before=at(second))).run()
+        return done.tasks, done.reports
+
+    assert await prune(2) == (2, 1)
+    assert [file.exists() for file in (shared, own)] == [True, False]
+    assert await prune(3) == (1, 1)
+    assert not shared.exists()
+    await database.aclose()
 
 
 @pytest.mark.slow

@@ -8,6 +8,7 @@ from uuid import uuid4
 from tests.support.records import at, task
 from vibesurf_blocks.tables import Database, TaskMetadata, TaskStore
 from vibesurf_blocks.tables.ended import EndedTasks
+from vibesurf_blocks.tables.records import Adopted
 from vibesurf_blocks.tasks import Status
 
 
@@ -47,6 +48,28 @@ async def test_a_row_tells_its_session_and_its_parent(database: Database, store:
     first, second = await EndedTasks(database).page(before(2), None, 10)
     assert (first.session_id, first.parent_task_id, str(first.run_id)) == ("a", parent, child)
     assert (second.session_id, second.parent_task_id, second.run_id) == ("b", None, None)
+
+
+async def test_a_row_that_was_taken_over_tells_its_report(
+    database: Database, store: TaskStore
+) -> None:
+    adopted = TaskMetadata(adopted=Adopted(status="completed"))
+    old = "/ws/a/reports/old_1.html"
+    await store.upsert(
+        [
+            task("1", Status.COMPLETED, 0, task_metadata=adopted, report_path=old, session_id="a"),
+            task("2", Status.COMPLETED, 1, task_metadata=adopted, report_path=old, session_id="a"),
+            task("3", Status.COMPLETED, 2, report_path="/ws/a/reports/report_3.html"),
+            # A name in which `_` is any character is not the same name.
+            task("4", Status.COMPLETED, 3, report_path="/ws/a/reports/oldX1.html", session_id="a"),
+        ]
+    )
+    ended = EndedTasks(database)
+    rows = await ended.page(before(4), None, 10)
+    assert [one.own_report for one in rows] == ["old_1.html", "old_1.html", None, None]
+    assert await ended.named_by_others(rows[:1]) == {("a", "old_1.html")}
+    assert await ended.named_by_others(rows[:2]) == set()
+    assert await store.newest_ids(10) == ["4", "3"]
 
 
 async def test_only_what_is_ended_and_old_is_deleted(database: Database, store: TaskStore) -> None:

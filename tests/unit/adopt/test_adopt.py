@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +104,21 @@ async def test_what_is_here_is_not_overwritten(tmp_path: Path, settings: Setting
     assert "was taken over as failed" in whys
     assert await rows(settings) == old_rows
     await database.aclose()
+
+
+@pytest.mark.parametrize(("seen", "taken"), [(True, 0), (None, 0), (False, 1)])
+async def test_what_has_just_changed_is_left_unless_vibesurf_is_known_to_have_ended(
+    tmp_path: Path,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    seen: bool | None,
+    taken: int,
+) -> None:
+    path = old.make(tmp_path / "v.db")
+    now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S")
+    old.fill(path, "tasks", [old.task(0, "running", updated_at=now, completed_at=None)])
+    monkeypatch.setattr("vibesurf_blocks.adopt.adopt.at_work", lambda _: seen)
+    assert (await take(settings, path))["tasks"]["taken"] == taken
 
 
 async def test_where_the_mirror_goes_on_does_not_depend_on_adopted_rows(

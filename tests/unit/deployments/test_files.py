@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import cyclopts
 import prefect.settings
@@ -21,6 +22,7 @@ import yaml
 from prefect.cli._app import _app as prefect_cli
 
 from tests.support.databases import unavailable
+from vibesurf_blocks.api.access import PUBLIC
 from vibesurf_blocks.cli.main import app
 from vibesurf_blocks.settings import Settings
 
@@ -62,6 +64,20 @@ def variables() -> set[str]:
     for service in services().values():
         found |= set(service.get("environment", {}))
     return {name for name in found if not name.startswith("POSTGRES_")}
+
+
+def environments() -> Iterator[tuple[str, dict[str, str]]]:
+    """The environment of each part, with something chosen for each placeholder."""
+    text = (FOLDER / "systemd" / "vibesurf.env").read_text()
+    lines = (line.split("=", 1) for line in text.splitlines() if re.match(r"[A-Z]", line))
+    given = {"vibesurf.env": dict(lines)}
+    given |= {name: one.get("environment", {}) for name, one in services().items()}
+    for name, values in given.items():
+        yield name, {key: _chosen(value) for key, value in values.items()}
+
+
+def _chosen(value: str) -> str:
+    return re.sub(r"<[^>]+>|\$\{[A-Z_]+:\?[^}]+\}", "0123456789abcdef", value)
 
 
 @pytest.mark.parametrize("words", sorted(commands()), ids=" ".join)
@@ -122,6 +138,28 @@ def test_no_secret_is_in_them() -> None:
     for path in [*FOLDER.rglob("*.yaml"), *FOLDER.rglob("*.env"), *UNITS]:
         for word in re.findall(r"://[^@/\s]*:([^@\s]+)@", path.read_text()):
             assert word.startswith(("<", "${")), (path, word)
+
+
+@pytest.mark.parametrize(("name", "values"), environments())
+def test_what_other_hosts_reach_asks_who_they_are(
+    name: str, values: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An API that is open to all without a token does not start; Prefect's server would."""
+    for variable, value in values.items():
+        monkeypatch.setenv(variable, value)
+    if "VIBESURF_HOST" in values:
+        assert Settings().guarded_token
+        assert values["PREFECT_API_AUTH_STRING"]
+    if "PREFECT_SERVER_API_HOST" in values:
+        assert values["PREFECT_SERVER_API_AUTH_STRING"]
+    assert {"VIBESURF_HOST", "PREFECT_SERVER_API_HOST"} & {*values} or name in {"postgres", "redis"}
+
+
+def test_what_is_asked_for_readiness_needs_no_token() -> None:
+    for name in ("api", "api-2"):
+        assert "/health'" in services()[name]["healthcheck"]["test"][-1]
+    asked = unit(FOLDER / "systemd" / "vibesurf-api.service")["ExecStartPost"].split()[-1]
+    assert urlsplit(asked).path in PUBLIC
 
 
 def test_systemd_takes_the_units(tmp_path: Path) -> None:

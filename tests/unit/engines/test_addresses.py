@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import socket
 from ipaddress import ip_address
 
 import pytest
 
+from tests.support.site import Site
+from tests.unit.engines.reading import read
 from vibesurf_blocks.engines.reader.addresses import (
     AddressRefusedError,
     NameUnknownError,
@@ -53,6 +56,31 @@ def test_allows_public_private_and_loopback_addresses(address: str) -> None:
 async def test_refuses_an_address_however_it_is_written(host: str) -> None:
     with pytest.raises(AddressRefusedError, match=r"169\.254\.169\.254"):
         await resolve(host, 80, ANY)
+
+
+async def test_a_name_is_looked_up_once_and_what_was_checked_is_connected_to(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A name that resolves to a metadata service when it is asked for a second time."""
+    answers = ["127.0.0.1", "169.254.169.254"]
+    asked: list[str] = []
+    really = socket.getaddrinfo
+
+    def rebinding(host: str | bytes | None, *args: object, **more: object) -> object:
+        name = host.decode() if isinstance(host, bytes) else host
+        if name != "rebinds.example":
+            return really(host, *args, **more)  # type: ignore[arg-type]
+        asked.append(name)
+        return really(answers[min(len(asked), len(answers)) - 1], *args, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(socket, "getaddrinfo", rebinding)
+    site.html("/", "<h1>Checked</h1>")
+    netloc = f"rebinds.example:{site.port}"
+    outcome, steps, _ = await read(f"Read http://{netloc}/", request_timeout=2.0)
+    assert steps[0].ok, outcome.error
+    assert len(asked) == 1
+    assert site.hits["/"] == 1
+    assert site.headers_seen["/"]["Host"] == netloc
 
 
 async def test_says_when_a_name_is_no_name() -> None:

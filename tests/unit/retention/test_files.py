@@ -10,9 +10,11 @@ import pytest
 
 from vibesurf_blocks.errors import StackError
 from vibesurf_blocks.retention.files import empty_sessions, remove_empty_session, remove_reports
-from vibesurf_blocks.run.report import write_report
+from vibesurf_blocks.run.report import report_name, write_report
 from vibesurf_blocks.run.slot_lock import idle_session
 from vibesurf_blocks.workspace import prepare_session
+
+ONE = report_name("1")
 
 
 @pytest.fixture
@@ -29,7 +31,7 @@ def later(seconds: float = 60) -> datetime:
 def test_the_reports_of_these_tasks_are_removed_and_no_others(workspace: Path) -> None:
     session = prepare_session(workspace, "a")
     paths = [write_report(session, number, "x") for number in ("1", "2")]
-    assert remove_reports(workspace, [("a", "1"), ("a", "3"), ("b", "1")]) == 1
+    assert remove_reports(workspace, [("a", ONE), ("a", "report_3.html"), ("b", ONE)]) == 1
     assert [path.exists() for path in paths] == [False, True]
 
 
@@ -47,25 +49,29 @@ def test_links_are_not_followed(workspace: Path, tmp_path: Path, linked: str) ->
             prepare_session(workspace, "a")
             (workspace / "a" / "reports" / treasure.name).symlink_to(treasure)
     # Of the last one the link goes: it is what lies in the session.
-    assert remove_reports(workspace, [("a", "1")]) == (linked == "report")
+    assert remove_reports(workspace, [("a", ONE)]) == (linked == "report")
     assert treasure.read_text() == "x"
 
 
 @pytest.mark.parametrize(
-    ("session", "task"),
-    [("..", "1"), ("a/../..", "1"), ("", "1"), (".locks", "1"), ("a", "/../../../1"), ("a", "..")],
+    ("session", "name"),
+    [
+        *(("..", ONE), ("a/../..", ONE), ("", ONE), (".locks", ONE)),
+        *(("a", f"report_/../../../{ONE}"), ("a", ".."), ("a", f"../../{ONE}"), ("a", "x.txt")),
+    ],
 )
 def test_what_is_no_name_leads_nowhere(
-    workspace: Path, tmp_path: Path, session: str, task: str
+    workspace: Path, tmp_path: Path, session: str, name: str
 ) -> None:
     prepare_session(workspace, "a")
     for folder in (tmp_path / "reports", workspace / "reports", workspace / ".locks" / "reports"):
         folder.mkdir(parents=True)
         (folder / "report_1.html").write_text("x")
     (tmp_path / "1.html").write_text("x")
-    # With this folder the path of the task in the last but one case would lead somewhere.
+    (workspace / "a" / "reports" / "x.txt").write_text("x")
+    # With this folder the first of the names that are none would lead somewhere.
     (workspace / "a" / "reports" / "report_").mkdir()
-    assert remove_reports(workspace, [(session, task)]) == 0
+    assert remove_reports(workspace, [(session, name)]) == 0
     assert len(list(tmp_path.rglob("*1.html"))) == 4
 
 
@@ -79,7 +85,7 @@ def test_a_report_that_may_not_be_removed_is_named(
 
     monkeypatch.setattr(os, "unlink", refuse)  # root may remove anything
     with pytest.raises(StackError, match=f"{path} cannot be removed: Permission denied"):
-        remove_reports(workspace, [("a", "1")])
+        remove_reports(workspace, [("a", ONE)])
 
 
 def test_empty_sessions_are_those_with_nothing_in_them(workspace: Path, tmp_path: Path) -> None:
@@ -107,7 +113,7 @@ def test_a_removed_report_does_not_make_its_session_new(workspace: Path) -> None
     for folder in (session / "reports", session / "uploads", session):
         then = folder.stat().st_mtime - hour
         os.utime(folder, (then, then))
-    assert remove_reports(workspace, [("a", "1")]) == 1
+    assert remove_reports(workspace, [("a", ONE)]) == 1
     assert empty_sessions(workspace, later(-60)) == ["a"]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import PackageNotFoundError, requires
 from pathlib import Path
@@ -15,6 +16,8 @@ from prefect.client.schemas.objects import FlowRun, State
 from prefect.states import Cancelling, Paused, Pending, Running, Suspended
 from sqlalchemy import text
 
+from tests.support.records import task
+from tests.support.stack import ROOT
 from vibesurf_blocks.doctor import files, versions
 from vibesurf_blocks.doctor.case import Case
 from vibesurf_blocks.doctor.examine import FINDINGS, HEALTHY, NOT_CHECKED, Result, exit_code
@@ -30,8 +33,10 @@ from vibesurf_blocks.doctor.statuses import statuses
 from vibesurf_blocks.doctor.tables import tables
 from vibesurf_blocks.prefect_api.heartbeat import Beat
 from vibesurf_blocks.settings import Settings
-from vibesurf_blocks.tables import Database, upgrade
-from vibesurf_blocks.tables.upgrade import VERSION_TABLE
+from vibesurf_blocks.tables import Database, TaskStore, upgrade
+from vibesurf_blocks.tables.statuses import mend_statuses
+from vibesurf_blocks.tables.upgrade import VERSION_TABLE, head
+from vibesurf_blocks.tasks import Status
 
 NOW = datetime.now(UTC)
 
@@ -169,6 +174,35 @@ async def test_the_revision_of_the_tables_is_judged(tmp_path: Path) -> None:
             await connection.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = '9999'"))
         (newer,) = (await tables(case)).findings
         assert "Install the newer" in newer.mend
+    finally:
+        await database.aclose()
+
+
+@pytest.mark.parametrize("page", ["observability.md", "troubleshooting.md"])
+def test_the_documents_show_a_healthy_revision(page: str) -> None:
+    shown = re.findall(r"revision\W+(\d{4})", (ROOT / "docs" / page).read_text())
+    assert set(shown) == {head()}
+
+
+async def test_statuses_in_the_wrong_case_are_named_and_mended(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path)
+    await upgrade(settings.tables_url)
+    database = Database(settings.tables_url)
+    case = Case(settings, PrefectClient("http://127.0.0.1:1/api"), database)
+    try:
+        await TaskStore(database).upsert([task("in-capitals", Status.COMPLETED), task("right")])
+        # As another program would have written it, into tables without the constraint.
+        async with database.write() as connection:
+            await connection.execute(text("PRAGMA ignore_check_constraints = ON"))
+            await connection.execute(
+                text("UPDATE tasks SET status = 'COMPLETED' WHERE task_id = 'in-capitals'")
+            )
+            await connection.execute(text("PRAGMA ignore_check_constraints = OFF"))
+        (wrong,) = (await statuses(case)).findings
+        assert "wrong case: 'COMPLETED' (1)" in wrong.what
+        assert "vibesurf-blocks db mend-statuses" in wrong.mend
+        assert await mend_statuses(database) == 1
+        assert not (await statuses(case)).findings
     finally:
         await database.aclose()
 

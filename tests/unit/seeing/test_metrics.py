@@ -266,11 +266,13 @@ def test_what_was_not_written_lately_is_left_out(tmp_path: Path) -> None:
 
 
 async def test_a_part_of_its_own_shows_them_at_its_port(registry: CollectorRegistry) -> None:
-    settings = Settings(metrics_port=free_port())
+    settings = Settings(metrics_port=free_port(), host="0.0.0.0")
     address = f"http://127.0.0.1:{settings.metrics_port}/metrics"
     async with httpx.AsyncClient(trust_env=False) as client:
         async with share.shared(registry, "mirror", settings):
             assert "vibesurf_test_total 1.0" in (await client.get(address)).text
+            with pytest.raises(httpx.ConnectError):  # the API's address, where it wants a token
+                await client.get(address.replace("127.0.0.1", "127.0.0.2"))
         with pytest.raises(httpx.ConnectError):
             await client.get(address)
 
