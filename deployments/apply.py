@@ -1,4 +1,4 @@
-"""Puts the work pool and the standing deployments on a Prefect server; safe to repeat."""
+"""Puts the work pools and the standing deployments on a Prefect server; safe to repeat."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from vibesurf_blocks.tasks import (
     BATCH_DEPLOYMENT,
     WORKFLOW_DEPLOYMENT,
 )
-from vibesurf_blocks.worker.worker import PARENTS_AT_ONCE, VibesurfWorker
+from vibesurf_blocks.worker.worker import ALERTS_AT_ONCE, PARENTS_AT_ONCE, VibesurfWorker
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +35,10 @@ POOL_DESCRIPTION = "Runs browser agents, one at a time unless the limit is raise
 PARENTS_POOL_DESCRIPTION = (
     "Runs batches and workflows, which hold no slot themselves; a worker of the agents' pool "
     "serves this one too."
+)
+ALERTS_POOL_DESCRIPTION = (
+    "Tells people what happened, whatever else runs; a worker of the agents' pool serves this one "
+    "too."
 )
 AGENT_JOB_VARIABLES = {"max_recoveries": 2, "stop_grace_seconds": 10.0}
 AGENT_DESCRIPTION = """\
@@ -63,23 +67,23 @@ backend is; the run ends with what it answered.
 
 
 async def apply(pool: str) -> None:
-    """Create the pool and the deployments where they are missing or of another version.
+    """Create the pools and the deployments where they are missing or of another version.
 
-    What an operator changed (the pool's limit, schedules, job variables) is left as it is.
+    What an operator changed (the pools' limits, schedules, job variables) is left as it is.
     """
     async with connect() as client:
         settings = Settings(pool=pool)
-        parents_pool = settings.parents_pool
         await _pool(client, pool, 1, POOL_DESCRIPTION)
         await queues.ensure(client, pool)
-        await _pool(client, parents_pool, PARENTS_AT_ONCE, PARENTS_POOL_DESCRIPTION)
+        await _pool(client, settings.parents_pool, PARENTS_AT_ONCE, PARENTS_POOL_DESCRIPTION)
+        await _pool(client, settings.alerts_pool, ALERTS_AT_ONCE, ALERTS_POOL_DESCRIPTION)
         await _deploy(client, await _agent(pool))
         for name in blocks.__all__:
             await getattr(blocks, name).register_type_and_schema(client=client)
         await _deploy(client, await _backend(pool))
-        for deployment in await _parents(parents_pool):
+        for deployment in await _slotless(settings):
             await _deploy(client, deployment)
-        await tell_blocks(client, settings.alert_blocks, settings.alert_on, [pool, parents_pool])
+        await tell_blocks(client, settings.alert_blocks, settings.alert_on, settings.pools)
 
 
 async def _pool(client: PrefectClient, name: str, limit: int, description: str) -> None:
@@ -124,7 +128,7 @@ async def _backend(pool: str) -> RunnerDeployment:
     )
 
 
-async def _parents(pool: str) -> list[RunnerDeployment]:
+async def _slotless(settings: Settings) -> list[RunnerDeployment]:
     """The deployments of flows that run no agent themselves, and so hold no slot."""
     return [
         await flow.ato_deployment(
@@ -135,10 +139,10 @@ async def _parents(pool: str) -> list[RunnerDeployment]:
             tags=["vibesurf"],
             entrypoint_type=EntrypointType.MODULE_PATH,
         )
-        for flow, name, description in (
-            (batch, BATCH_DEPLOYMENT, BATCH_DESCRIPTION),
-            (workflow, WORKFLOW_DEPLOYMENT, WORKFLOW_DESCRIPTION),
-            (alert, ALERT_DEPLOYMENT, ALERT_DESCRIPTION),
+        for flow, name, pool, description in (
+            (batch, BATCH_DEPLOYMENT, settings.parents_pool, BATCH_DESCRIPTION),
+            (workflow, WORKFLOW_DEPLOYMENT, settings.parents_pool, WORKFLOW_DESCRIPTION),
+            (alert, ALERT_DEPLOYMENT, settings.alerts_pool, ALERT_DESCRIPTION),
         )
     ]
 

@@ -425,6 +425,16 @@ class Settings(BaseSettings):
         return f"{self.pool}-batches"
 
     @property
+    def alerts_pool(self) -> str:
+        """Name of the work pool of alerts, which batches that run keep from nobody."""
+        return f"{self.pool}-alerts"
+
+    @property
+    def pools(self) -> tuple[str, str, str]:
+        """All work pools, that of the agents first; a worker of that one serves the others too."""
+        return self.pool, self.parents_pool, self.alerts_pool
+
+    @property
     def tables_url(self) -> str:
         """URL of the tables as the user gave it, or the default SQLite file."""
         return self.database_url or f"sqlite:///{self.home_dir / 'vibesurf.db'}"

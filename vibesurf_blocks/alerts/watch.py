@@ -132,7 +132,10 @@ def occasion_of(run: FlowRun, rules: Alerts, now: datetime) -> Occasion | None:
     if state.is_cancelled() and state.name == SKIPPED:
         return Occasion.SKIPPED
     if state.is_scheduled():
-        due = run.next_scheduled_start_time or run.expected_start_time
+        due: datetime | None = run.next_scheduled_start_time or run.expected_start_time
+        if due is not None and run.start_time is not None:
+            # To be run again it keeps its place in the queue, but waits only since then.
+            due = max(due, state.timestamp)
         waited = (now - due).total_seconds() if due is not None else 0.0
         return Occasion.WAITING if waited > rules.wait_seconds else None
     return _ENDS.get(state.type)

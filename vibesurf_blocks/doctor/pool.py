@@ -12,10 +12,10 @@ _TYPE = "vibesurf"
 
 
 async def pools(case: Case) -> Told:
-    """Look at the pool of the agents and at that of batches and workflows."""
+    """Look at the pool of the agents, that of batches and workflows, and that of alerts."""
     found: list[Finding] = []
     says: list[str] = []
-    for pool in (case.settings.pool, case.settings.parents_pool):
+    for pool in case.settings.pools:
         findings, limit = await _pool(case, pool)
         found += findings
         says.append(f"{pool}: {limit}")

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     import psutil
     from prefect.client.schemas.objects import FlowRun, State
 
+    from vibesurf_blocks.tables.records import TaskRecord
+
 CLAIM_SECONDS: Final = 20.0
 """Seconds that a due run may wait for a worker while a slot is free."""
 
@@ -76,7 +78,7 @@ async def runs(case: Case) -> Told:
         found += [_taken(run, now) for run in holders]
     elif waiting:
         found += await _waiting(case, waiting, now)
-    found += await _rows(case, [*holders, *suspended], now)
+    found += await _rows(case, [*holders, *suspended, *waiting], now)
     says = f"{len(holders)} of {limit} slots taken, {len(waiting)} waiting"
     return told(says, *found, running=len(holders), waiting=len(waiting))
 
@@ -197,22 +199,41 @@ async def _waiting(case: Case, waiting: list[FlowRun], now: datetime) -> list[Fi
 
 
 async def _rows(case: Case, runs: list[FlowRun], now: datetime) -> list[Finding]:
-    """Where a row does not say what Prefect says."""
+    """Where a row does not say what Prefect says, of these runs and of all unfinished rows."""
     store = TaskStore(case.database)
-    found = []
-    for run in runs:
-        state = _state(run)
-        if now - state.timestamp < timedelta(seconds=ROW_SECONDS):
-            continue
-        row = await store.get(str(run.id))
-        shown = row.status.value if row is not None else "missing"
-        if shown != status_of(state).value:
-            what = (
-                f"The row of task {run.id} is {shown} while Prefect says {state.name}: the mirror "
-                "is behind."
-            )
-            found.append(error(what, "See the check `mirror`.", str(run.id)))
-    return found
+    open_rows = await store.many(await store.unfinished_ids())
+    wanted = {run.id: run for run in runs}
+    # Read after those rows: what has ended or begun meanwhile is too young to be told of.
+    ids = {*wanted, *(UUID(one) for one in open_rows)}
+    known = {run.id: run for run in await prefect_runs.read_runs(case.client, list(ids))}
+    rows = open_rows | await store.many([str(one) for one in wanted if str(one) not in open_rows])
+    return [
+        one
+        for run_id in sorted(ids)
+        if (one := of_row(str(run_id), rows.get(str(run_id)), known.get(run_id), now)) is not None
+    ]
+
+
+def of_row(
+    task_id: str, row: TaskRecord | None, run: FlowRun | None, now: datetime
+) -> Finding | None:
+    """What is wrong with the row of a task; None where nothing is, or it may only be late."""
+    if run is None:
+        if row is None or now - row.updated_at < timedelta(seconds=ROW_SECONDS):
+            return None
+        says = "knows no such run"
+    elif (state := run.state) is None:
+        return None
+    else:
+        since = max(state.timestamp, _due(run, now)) if state.is_scheduled() else state.timestamp
+        if now - since < timedelta(seconds=ROW_SECONDS):
+            return None
+        says = f"says {state.name}"
+        if row is not None and row.status is status_of(state):
+            return None
+    shown = row.status.value if row is not None else "missing"
+    what = f"The row of task {task_id} is {shown} while Prefect {says}: the mirror is behind."
+    return error(what, "See the check `mirror`.", task_id)
 
 
 def _due(run: FlowRun, now: datetime) -> datetime:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -18,6 +19,8 @@ from vibesurf_blocks.schedules.cron import check_cron
 from vibesurf_blocks.tables.schedules import ScheduleStore
 
 if TYPE_CHECKING:
+    from uuid import UUID
+
     from prefect.client.schemas.objects import DeploymentSchedule
     from prefect.client.schemas.responses import DeploymentResponse
 
@@ -35,6 +38,15 @@ ROW_SECONDS: Final = 10.0
 """Seconds a row may be behind."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Expected:
+    """A schedule that must have runs."""
+
+    deployment_id: UUID
+    schedule_id: UUID
+    record: ScheduleRecord
+
+
 async def schedules(
     case: Case, *, loop_seconds: float = LOOP_SECONDS, horizon: timedelta = HORIZON
 ) -> Told:
@@ -48,6 +60,7 @@ async def schedules(
     rows = {row.id: row for row in await ScheduleStore(case.database).all()}
     names = NameBook(case.client)
     found: list[Finding] = []
+    expected: list[_Expected] = []
     count = 0
     now = datetime.now(UTC)
     async for page in prefect_deployments.pages(case.client):
@@ -61,13 +74,12 @@ async def schedules(
                 record = wanted[str(one.id)]
                 path = f"{flow}/{deployment.name}"
                 why = _never(deployment, one, path, record.flow_id, now)
-                if why is None:
-                    why = await _without_runs(
-                        case, deployment, one, record, now, (loop_seconds, horizon)
-                    )
                 if why is not None:
                     found.append(why)
+                elif _has_runs(deployment, one, record, now, (loop_seconds, horizon)):
+                    expected.append(_Expected(deployment.id, one.id, record))
                 found += _row(rows.get(record.id), record, now)
+    found += await _without_runs(case, expected)
     return told(f"{count} of deployments, {len(rows)} rows", *found, schedules=count)
 
 
@@ -102,24 +114,31 @@ def _never(
     return None
 
 
-async def _without_runs(
-    case: Case,
+def _has_runs(
     deployment: DeploymentResponse,
     one: DeploymentSchedule,
     record: ScheduleRecord,
     now: datetime,
     limits: tuple[float, timedelta],
-) -> Finding | None:
-    """Whether the server made no runs for a schedule that has times."""
+) -> bool:
+    """Whether the server must have made runs for a schedule by now."""
     loop_seconds, horizon = limits
     coming = record.next_execution_at
     edited = max(filter(None, (one.updated, one.created, deployment.updated)), default=now)
     young = (now - edited).total_seconds() < loop_seconds
-    if coming is None or young or coming > now + horizon:
-        return None
-    if await prefect_deployments.coming_runs(case.client, deployment.id, one.id):
-        return None
-    name = record.flow_id
+    return coming is not None and not young and coming <= now + horizon
+
+
+async def _without_runs(case: Case, expected: list[_Expected]) -> list[Finding]:
+    """Those of the schedules for which the server made no runs, though it must have."""
+    made = await prefect_deployments.with_coming_runs(
+        case.client, [(one.deployment_id, one.schedule_id) for one in expected]
+    )
+    return [_unmade(one.record) for one in expected if one.schedule_id not in made]
+
+
+def _unmade(record: ScheduleRecord) -> Finding:
+    name, coming = record.flow_id, record.next_execution_at
     what = (
         f"Schedule {name} is to fire at {coming:%Y-%m-%d %H:%M} UTC, and the Prefect server has "
         "made no run for it: the server's scheduler does not work."

@@ -9,11 +9,11 @@ from vibesurf_blocks.doctor.finding import Finding, Told, error, span, told
 
 
 async def worker(case: Case) -> Told:
-    """Look at the workers of the agents' pool and of the parents'."""
+    """Look at the workers of all pools."""
     found: list[Finding] = []
     says: list[str] = []
     online: dict[str, int] = {}
-    for pool in (case.settings.pool, case.settings.parents_pool):
+    for pool in case.settings.pools:
         known = await workers_of(case, pool) or []
         well = [one for one in known if is_online(one)]
         online[pool] = len(well)
@@ -40,5 +40,5 @@ def _mend(case: Case) -> str:
             f"The worker's process {pid} is stopped: `{processes.RESUME.format(pid=pid)}`, or "
             f"`kill -9 {pid}`, after which `up` starts another."
         )
-    # A worker of the agents' pool serves the parents' as well.
+    # A worker of the agents' pool serves the others as well.
     return f"`prefect worker start --pool {case.settings.pool}`, or `vibesurf-blocks up`"

@@ -10,7 +10,7 @@ from vibesurf_blocks.metrics.names import SLOW
 
 
 class WorkerMetrics:
-    """The metrics of one worker process, which serves one pool or two.
+    """The metrics of one worker process, for each pool it serves.
 
     Attributes:
         registry: Holds them.

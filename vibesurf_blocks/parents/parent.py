@@ -30,6 +30,7 @@ from vibesurf_blocks.prefect_api import children as prefect_children
 from vibesurf_blocks.prefect_api import commands
 from vibesurf_blocks.prefect_api.children import Ask, Child
 from vibesurf_blocks.prefect_api.hints import hints
+from vibesurf_blocks.prefect_api.marks import mark
 from vibesurf_blocks.prefect_api.states import is_suspended
 from vibesurf_blocks.run.control import Control
 from vibesurf_blocks.settings import Settings
@@ -197,22 +198,10 @@ class Parent:
         if step in self._told:
             return
         self._told.add(step)
-        emit_event(
-            STEP_FAILED_EVENT,
-            resource={
-                "prefect.resource.id": f"prefect.flow-run.{self.run.id}",
-                "prefect.resource.name": self.run.name,
-            },
-            # As Prefect's own events have it, so that automations for a pool are woken by it.
-            related=[
-                {
-                    "prefect.resource.id": f"prefect.work-pool.{self.run.work_pool_id}",
-                    "prefect.resource.role": "work-pool",
-                    "prefect.resource.name": str(self.run.work_pool_name),
-                }
-            ],
-            payload={"step": step, "why": why},
-        )
+        key = f"{self.run.id}-{self.round}-{step}"
+        # An earlier process of the run may have told of it.
+        if await mark(self.client, self.run.id, f"step-failed-{self.round}-{step}"):
+            self._emit_failed(step, why)
         rules = rules or default_alerts(self.settings)
         if rules is None or not rules.anywhere or Occasion.STEP_FAILED not in rules.on:
             self._log.warning("Step %s failed; no webhook or block is named to be told.", step)
@@ -230,10 +219,27 @@ class Parent:
             url=url_for(self.run),
         )
         try:
-            key = f"{self.run.id}-{self.round}-{step}"
             await raise_alert(self.client, key, subject, rules)
         except Unavailable as error:
             self._log.error("Nobody was told that step %s failed: %s", step, error.message)
+
+    def _emit_failed(self, step: str, why: str) -> None:
+        emit_event(
+            STEP_FAILED_EVENT,
+            resource={
+                "prefect.resource.id": f"prefect.flow-run.{self.run.id}",
+                "prefect.resource.name": self.run.name,
+            },
+            # As Prefect's own events have it, so that automations for a pool are woken by it.
+            related=[
+                {
+                    "prefect.resource.id": f"prefect.work-pool.{self.run.work_pool_id}",
+                    "prefect.resource.role": "work-pool",
+                    "prefect.resource.name": str(self.run.work_pool_name),
+                }
+            ],
+            payload={"step": step, "why": why},
+        )
 
     async def conclude(self, state: State[Any]) -> State[Any]:
         """How the run ends: as said, or cancelled where somebody stopped it.

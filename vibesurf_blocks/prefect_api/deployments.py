@@ -345,16 +345,37 @@ async def started_since(client: PrefectClient, moment: datetime) -> set[UUID]:
         offset += PAGE
 
 
-async def coming_runs(client: PrefectClient, deployment_id: UUID, schedule_id: UUID) -> int:
-    """Count the runs that Prefect has made of a schedule and that have not begun."""
-    scheduled = FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED]))
-    return await client.count_flow_runs(
-        flow_run_filter=FlowRunFilter(
-            deployment_id=FlowRunFilterDeploymentId(any_=[deployment_id]),
-            created_by=FlowRunFilterCreatedBy(id_=[schedule_id]),
-            state=scheduled,
-        )
-    )
+async def with_coming_runs(
+    client: PrefectClient, schedules: Sequence[tuple[UUID, UUID]]
+) -> set[UUID]:
+    """Ids of those schedules of which Prefect has made runs that have not begun.
+
+    Args:
+        client: Prefect.
+        schedules: Of each its deployment and its id.
+    """
+    found: set[UUID] = set()
+    for start in range(0, len(schedules), PAGE):
+        wanted = {schedule: of for of, schedule in schedules[start : start + PAGE]}
+        while wanted:
+            # By their times, so that a page holds runs of many schedules.
+            runs = await client.read_flow_runs(
+                flow_run_filter=FlowRunFilter(
+                    deployment_id=FlowRunFilterDeploymentId(any_=list(set(wanted.values()))),
+                    created_by=FlowRunFilterCreatedBy(id_=list(wanted)),
+                    state=FlowRunFilterState(
+                        type=FlowRunFilterStateType(any_=[StateType.SCHEDULED])
+                    ),
+                ),
+                sort=FlowRunSort.NEXT_SCHEDULED_START_TIME_ASC,
+                limit=PAGE,
+            )
+            seen = {run.created_by.id for run in runs if run.created_by and run.created_by.id}
+            if not seen & wanted.keys():
+                break
+            found |= seen & wanted.keys()
+            wanted = {schedule: of for schedule, of in wanted.items() if schedule not in seen}
+    return found
 
 
 async def make_up(

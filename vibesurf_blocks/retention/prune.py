@@ -226,7 +226,11 @@ class Pruner:
 
     async def _prune_parents(self, still_alone: Callable[[], Awaitable[None]]) -> None:
         """Prune batches, workflows and alerts that have no parts, or none any more."""
-        pool, stayed = self._settings.parents_pool, 0
+        for pool in (self._settings.parents_pool, self._settings.alerts_pool):
+            await self._prune_pool(pool, still_alone)
+
+    async def _prune_pool(self, pool: str, still_alone: Callable[[], Awaitable[None]]) -> None:
+        stayed = 0
         while page := await pruning.ended_in_pool(self._client, pool, self._order.before, stayed):
             await still_alone()
             for run in page:

@@ -220,6 +220,7 @@ class AgentRun:
     async def _publish(self) -> Outcome | None:
         """Publish result and report so far, None where nothing was begun."""
         if not self._opened:
+            await self._publisher.rest()
             return None
         outcome = self._engine.outcome()
         report = await asyncio.to_thread(self._write_report, outcome)

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID
 
+import httpx
 from prefect.client.orchestration import PrefectClient
 from prefect.events import emit_event
 
@@ -130,8 +131,12 @@ class Publisher:
         self._wake.set()
 
     async def outcome(self, outcome: Outcome, report: Path | None) -> None:
-        """Publish result and report, after the last progress."""
-        await self.close()
+        """Publish result and report, after everything else that is left to tell.
+
+        Raises:
+            httpx.HTTPError: Prefect was away for longer than its client tries.
+        """
+        await self.rest()
         writes = [artifacts.create_result(self._client, self._run_id, outcome.result)]
         if report is not None:
             writes.append(artifacts.create_report(self._client, self._run_id, report))
@@ -139,8 +144,25 @@ class Publisher:
         # No state need follow: a suspended run may have been cancelled meanwhile.
         emit_event(PUBLISHED_EVENT, resource=self._resource)
 
+    async def rest(self) -> None:
+        """Publish what is left and stop; waits for Prefect as the write of the result does.
+
+        Once the run has ended nobody can tell it any more.
+
+        Raises:
+            httpx.HTTPError: Prefect was away for longer than its client tries.
+        """
+        await self.close()
+        try:
+            await self._write_words()
+        except httpx.HTTPStatusError as error:
+            if error.response.is_server_error:
+                raise
+            # It will not be taken the next time either, and must not cost the result.
+            logger.warning("The last progress of run %s was refused: %s", self._run_id, error)
+
     async def close(self) -> None:
-        """Publish what is left and stop; safe to call twice."""
+        """Publish what can be published in some seconds and stop; safe to call twice."""
         if self._task is None:
             return
         task, self._task = self._task, None
@@ -171,6 +193,12 @@ class Publisher:
                 self._wake.set()
 
     async def _write(self) -> None:
+        await self._write_words()
+        if self._pictures:
+            await self._write_picture()
+
+    async def _write_words(self) -> None:
+        """Publish all but the pictures; what was cut off or failed can be repeated."""
         if self._progress is None:
             self._progress = await artifacts.create_progress(self._client, self._run_id)
         told = bool(self._untold)
@@ -210,8 +238,6 @@ class Publisher:
                 self._usage = None
         if told:
             emit_event(PUBLISHED_EVENT, resource=self._resource)
-        if self._pictures:
-            await self._write_picture()
 
     async def _write_picture(self) -> None:
         """Publish one picture: they are large, and the rest must not wait for all of them."""

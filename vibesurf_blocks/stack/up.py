@@ -319,7 +319,7 @@ class Stack:
         if password := self._env.get(_CLIENT_AUTH):
             headers["Authorization"] = f"Basic {b64encode(password.encode()).decode()}"
         async with httpx.AsyncClient(trust_env=False, headers=headers) as client:
-            for pool in (self._settings.pool, self._settings.parents_pool):
+            for pool in self._settings.pools:
                 workers = f"{addresses.prefect_api}/work_pools/{pool}/workers/filter"
                 while time.monotonic() < deadline:
                     answer = await client.post(workers, json={})

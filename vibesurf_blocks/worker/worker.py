@@ -53,6 +53,9 @@ HEARTBEAT_SECONDS = 5
 PARENTS_AT_ONCE = 10
 """Batches and workflows that may run at once where their work pool does not say it."""
 
+ALERTS_AT_ONCE = 10
+"""Alerts that may be delivered at once where their work pool does not say it."""
+
 _RECOVER_SECONDS = 3.0
 _SALVAGE_SECONDS = 20.0
 _GIVE_UP_SECONDS = 3.0
@@ -126,7 +129,7 @@ class VibesurfWorker(BaseWorker[VibesurfJobConfiguration, VibesurfVariables, Vib
         self._metrics = metrics or WorkerMetrics()
         self._metrics.serves(work_pool_name, lambda: len(self._running))
         self._sharing = contextlib.AsyncExitStack()
-        self._for_parents: asyncio.Task[None] | None = None
+        self._beside: list[asyncio.Task[None]] = []
         self._running: dict[UUID, _Running] = {}
         self._stopping: dict[UUID, asyncio.Task[None]] = {}
         self._claiming = asyncio.Lock()
@@ -158,7 +161,9 @@ class VibesurfWorker(BaseWorker[VibesurfJobConfiguration, VibesurfVariables, Vib
 
     @property
     def _slots(self) -> Slots:
-        default = PARENTS_AT_ONCE if self._beside_another else self._settings.slots
+        settings = self._settings
+        at_once = {settings.parents_pool: PARENTS_AT_ONCE, settings.alerts_pool: ALERTS_AT_ONCE}
+        default = at_once.get(self._serves, settings.slots)
         return Slots(self.client, self.work_pool.name, default)
 
     async def setup(self) -> None:
@@ -167,7 +172,8 @@ class VibesurfWorker(BaseWorker[VibesurfJobConfiguration, VibesurfVariables, Vib
         warming = asyncio.create_task(self._forks.start())
         await asyncio.to_thread(sweep, self._settings.workspace_dir)
         if not self._beside_another and self._serves == self._settings.pool:
-            self._for_parents = asyncio.create_task(self._work_for_parents())
+            _, *others = self._settings.pools
+            self._beside = [asyncio.create_task(self._work_for(pool)) for pool in others]
         with contextlib.suppress(Exception):  # a new pool; or Prefect is not up yet
             async with connect() as client:
                 await self._occurrences.before(client)
@@ -185,21 +191,21 @@ class VibesurfWorker(BaseWorker[VibesurfJobConfiguration, VibesurfVariables, Vib
         await self._waker.stop()
         await self._fence.stop()
         await self._sharing.aclose()
-        if self._for_parents is not None:
-            self._for_parents.cancel()  # it ends beside this one
+        for working in self._beside:
+            working.cancel()  # they end beside this one
         await asyncio.gather(*(self._give_up(running) for running in self._running.values()))
         await super().teardown(*exc_info)
-        if self._for_parents is not None:
+        for working in self._beside:
             with contextlib.suppress(asyncio.CancelledError):
-                await self._for_parents
+                await working
         if not self._beside_another:
             await self._forks.close()
 
-    async def _work_for_parents(self) -> None:
-        """Run batches and workflows as well: whoever starts one worker has a whole one."""
+    async def _work_for(self, pool: str) -> None:
+        """Run what is in another pool as well: whoever starts one worker has a whole one."""
         while True:
             worker = VibesurfWorker(
-                self._settings.parents_pool,
+                pool,
                 name=self.name,
                 forks=self._forks,
                 metrics=self._metrics,
@@ -207,7 +213,7 @@ class VibesurfWorker(BaseWorker[VibesurfJobConfiguration, VibesurfVariables, Vib
             try:
                 await worker.start(printer=lambda _: None)
             except Exception as error:  # noqa: BLE001 - agents are run all the same
-                self._logger.warning("The worker for batches ended (%r); starting it again.", error)
+                self._logger.warning("The worker of %s ended (%r); starting it again.", pool, error)
             await asyncio.sleep(self._settings.poll_seconds)
 
     async def get_and_submit_flow_runs(self) -> list[FlowRun]:

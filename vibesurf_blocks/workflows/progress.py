@@ -35,6 +35,7 @@ class Ended:
         child: Its last run, None for one that never had one.
         result: What it found, as markdown.
         report: Path of its report.
+        earlier: Whether it failed in an earlier round, and its fallback stood in for it.
     """
 
     outcome: Outcome
@@ -42,6 +43,7 @@ class Ended:
     child: Child | None = None
     result: str = ""
     report: str | None = None
+    earlier: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +103,9 @@ class Progress:
             # Failed in an earlier round, and its fallback stood in for it.
             stood_in = [progress.ended.get(one) for one in workflow.fallbacks(name)]
             if any(one is not None and one.outcome is Outcome.COMPLETED for one in stood_in):
-                progress.ended.setdefault(name, Ended(Outcome.FAILED, _why(child), child))
+                earlier = child.round != round_
+                how = Ended(Outcome.FAILED, _why(child), child, earlier=earlier)
+                progress.ended.setdefault(name, how)
         return progress
 
     @property

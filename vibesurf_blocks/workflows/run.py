@@ -153,10 +153,14 @@ class WorkflowRun:
             self._progress.begin(child)
 
     async def _tell(self) -> None:
-        """Have people told of steps that failed, where the workflow asks for it; each once."""
+        """Have people told of steps that failed, where the workflow asks for it; each once.
+
+        Of a failure in an earlier round they were told then.
+        """
         for step in self._progress.workflow.steps:
             how = self._progress.ended.get(step.name)
-            if step.on_failure.alert and how is not None and how.outcome is Outcome.FAILED:
+            failed = how is not None and how.outcome is Outcome.FAILED and not how.earlier
+            if step.on_failure.alert and how is not None and failed:
                 await self._parent.tell_failed(step.name, how.why, self._alerts)
 
     def _task(self, step: Step, session_id: str) -> AgentTask:

@@ -149,9 +149,7 @@ class Run:
     async def _count(self, work: Workload, end: datetime) -> None:
         prefect, ledger, arena = work.prefect, work.ledger, self._arena
         settings = arena.stack.settings
-        facts = await invariants.read_facts(
-            prefect, (settings.pool, settings.parents_pool), datetime.now(UTC)
-        )
+        facts = await invariants.read_facts(prefect, settings.pools, datetime.now(UTC))
         statuses, details, changes = (
             self._rows.statuses(),
             self._rows.details(),

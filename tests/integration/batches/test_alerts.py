@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import sys
+from collections.abc import AsyncIterator
 from uuid import UUID
 
 import httpx
 import pytest
 from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.actions import DeploymentUpdate, WorkPoolUpdate
 
 from tests.support.alerts import TOLD_SECONDS, Receiver, block_of
 from tests.support.batches import finishes, start
@@ -18,6 +22,7 @@ from tests.support.stack import LiveStack
 from tests.support.tasks import cancel, ends, submit
 from vibesurf_blocks.alerts.rules import Occasion
 from vibesurf_blocks.prefect_api.automations import name_of, tell_blocks
+from vibesurf_blocks.worker.worker import PARENTS_AT_ONCE
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -47,13 +52,26 @@ async def test_an_end_is_told_once_though_the_mirror_was_killed_before_it(
     assert set(receiver.tries.values()) == {3}
 
 
+@pytest.fixture
+async def full(stack: LiveStack, prefect: PrefectClient) -> AsyncIterator[None]:
+    """One batch at once: a running one leaves no room in the pool of batches."""
+    pool = stack.settings.parents_pool
+    await prefect.update_work_pool(pool, WorkPoolUpdate(concurrency_limit=1))
+    yield
+    await prefect.update_work_pool(pool, WorkPoolUpdate(concurrency_limit=PARENTS_AT_ONCE))
+
+
+@pytest.mark.usefixtures("full")
 async def test_a_task_that_waits_too_long_and_a_stopped_batch_are_told(
     prefect: PrefectClient, books: Books, receiver: Receiver, block: str
 ) -> None:
     book = books(2)
-    rules = {"on": ["waiting", "stopped"], "webhook": block, "wait_seconds": 0.5}
     batch = await start(
-        prefect, "batch/batch", session_id="told", items=[f"Read {book.url(1)}"], alerts=rules
+        prefect,
+        "batch/batch",
+        session_id="told",
+        items=[f"Read {book.url(1)}"],
+        alerts={"on": ["stopped"], "webhook": block},
     )
     await book.until_asked(1)
     waiting = await start(
@@ -61,7 +79,7 @@ async def test_a_task_that_waits_too_long_and_a_stopped_batch_are_told(
         "agent-run/agent",
         session_id="told-2",
         task_description=f"Read {book.url(2)}",
-        alerts=rules,
+        alerts={"on": ["waiting"], "webhook": block, "wait_seconds": 0.5},
     )
     assert (await receiver.told(str(waiting.id)))["type"] == "task.waiting"
     await cancel(prefect, batch.id, "Enough")
@@ -71,6 +89,20 @@ async def test_a_task_that_waits_too_long_and_a_stopped_batch_are_told(
     await finishes(prefect, waiting)
     # The child of the batch was stopped too: of that nobody is told.
     assert len(receiver.taken) == 2
+
+
+async def test_alerts_in_the_pool_of_batches_are_moved_to_their_own(
+    stack: LiveStack, prefect: PrefectClient
+) -> None:
+    alert = await prefect.read_deployment_by_name("alert/alert")
+    assert alert.work_pool_name == stack.settings.alerts_pool
+    older = DeploymentUpdate(work_pool_name=stack.settings.parents_pool)
+    await prefect.update_deployment(alert.id, older)
+    setup = [sys.executable, "-m", "vibesurf_blocks", "setup"]
+    process = await asyncio.create_subprocess_exec(*setup, env=stack.env)
+    assert await process.wait() == 0
+    moved = await prefect.read_deployment(alert.id)
+    assert moved.work_pool_name == stack.settings.alerts_pool
 
 
 async def test_notification_blocks_are_told_by_the_alert_and_by_prefect_alone(

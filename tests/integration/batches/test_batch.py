@@ -28,7 +28,7 @@ from tests.support.batches import (
 )
 from tests.support.book import Books
 from tests.support.control import done, pid_of, press_pause
-from tests.support.eventually import eventually
+from tests.support.eventually import eventually, slowness
 from tests.support.site import Site
 from tests.support.stack import LiveStack
 from vibesurf_blocks.prefect_api.parent_artifacts import SUMMARY_KEY, TABLE_KEY
@@ -40,8 +40,8 @@ pytestmark = pytest.mark.timeout(300)
 
 BATCH = "batch/batch"
 DONE = StateType.COMPLETED
-SLOT_FREE_SECONDS = 15.0
-"""The promise is 1 s; a busy machine is slower."""
+SLOT_FREE_SECONDS = 3.0
+"""The promise is 1 s on an idle machine; this one runs the tests as well."""
 
 
 @asynccontextmanager
@@ -116,7 +116,7 @@ async def test_a_stop_ends_the_child_that_runs_and_starts_no_other(
     rows = (await api.get("/tasks", params={"session_id": "stopped"})).json()["tasks"]
     assert [row["status"] for row in rows] == [Status.STOPPED]
     assert rows[0]["error_message"] == f"Stopped with {run.name}."
-    assert took < SLOT_FREE_SECONDS
+    assert took < SLOT_FREE_SECONDS * slowness()
 
 
 async def test_a_child_ends_with_a_batch_that_was_cancelled_without_a_process(

@@ -1,10 +1,11 @@
-"""A batch on a schedule: by REST as any deployment, and run when it falls due."""
+"""Batches and workflows on a schedule: by REST as any deployment, and run when they fall due."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
 import httpx
+import pytest
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun, StateType
 
@@ -59,3 +60,53 @@ async def test_a_scheduled_batch_runs_its_tasks_and_counts_as_one_occurrence(
 
     await eventually(counted, timeout=20)
     await prefect.delete_deployment(deployment)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+async def test_a_workflow_that_is_scheduled_by_rest_fires(
+    api: httpx.AsyncClient, prefect: PrefectClient, site: Site
+) -> None:
+    workflow = await prefect.read_deployment_by_name("workflow/workflow")
+    name = unique("every-minute")
+    pages = [site.html(path, "<p>News of this minute.</p>") for path in ("/a", "/b")]
+    steps = [
+        {"name": "a", "task": f"Read {pages[0]}"},
+        {"name": "b", "task": f"Read {pages[1]}", "needs": ["a"]},
+    ]
+    deployment = await prefect.create_deployment(
+        flow_id=workflow.flow_id,
+        name=name,
+        parameters={"session_id": "minutely", "definition": {"steps": steps}},
+        entrypoint=workflow.entrypoint,
+        parameter_openapi_schema=workflow.parameter_openapi_schema,
+        work_pool_name=workflow.work_pool_name,
+        job_variables=workflow.job_variables,
+    )
+    asked = {"flow_id": f"workflow/{name}", "cron_expression": "* * * * *"}
+    path = f"/schedule/workflow/{name}"
+    try:
+        answer = await api.post("/schedule", json=asked)
+        assert answer.status_code == httpx.codes.OK, answer.text
+
+        async def fired() -> FlowRun | None:
+            runs = await due_runs(prefect, deployment)
+            return runs[0] if runs else None
+
+        run = await eventually(fired, timeout=90)
+        assert run is not None
+        ended = await finishes(prefect, run)
+        assert ended.state is not None
+        assert ended.state.message == "2 of 2 steps completed."
+        assert await children(prefect, run) == [
+            ("a", StateType.COMPLETED),
+            ("b", StateType.COMPLETED),
+        ]
+
+        async def counted() -> bool:
+            return bool((await api.get(path)).json()["execution_count"] >= 1)
+
+        await eventually(counted, timeout=20)
+    finally:
+        await api.delete(path)
+        await prefect.delete_deployment(deployment)

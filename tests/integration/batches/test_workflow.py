@@ -12,15 +12,19 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import httpx
 import pytest
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun, StateType
 
 from tests.support.alerts import TOLD_SECONDS, Receiver
-from tests.support.batches import children, finishes, shown, start
+from tests.support.batches import children, finishes, kill, shown, start
+from tests.support.book import Books
+from tests.support.control import done
 from tests.support.eventually import eventually
 from tests.support.site import Site, Visit
 from tests.support.stack import ROOT
+from vibesurf_blocks.parents.parent import STEP_FAILED_EVENT
 from vibesurf_blocks.prefect_api.parent_artifacts import SUMMARY_KEY, TABLE_KEY
 
 pytestmark = pytest.mark.timeout(300)
@@ -28,7 +32,7 @@ pytestmark = pytest.mark.timeout(300)
 
 DOCUMENTED = (ROOT / "examples" / "workflow.yaml").read_text()
 
-OK, FAILED = StateType.COMPLETED, StateType.FAILED
+OK, FAILED, STOPPED = StateType.COMPLETED, StateType.FAILED, StateType.CANCELLED
 
 
 def fails(visit: Visit) -> None:
@@ -131,3 +135,80 @@ async def test_where_one_fails_there_is_an_alert_and_nothing_else(
     await eventually(told, timeout=TOLD_SECONDS)
     alerts = {one["type"]: one["data"]["about"] for one in receiver.taken}
     assert alerts == {"workflow.step-failed": "Step one", "workflow.failed": None}
+
+
+async def events(prefect: PrefectClient, run: FlowRun) -> list[str]:
+    """What was told of a run by events, oldest first."""
+    wanted = {"resource": {"id": [f"prefect.flow-run.{run.id}"]}, "order": "ASC"}
+    answer = await prefect.request("POST", "/events/filter", json={"filter": wanted, "limit": 50})
+    return [one["event"] for one in answer.json()["events"]]
+
+
+async def test_a_fallback_stands_in_and_people_are_told_once_though_the_workflow_was_killed(
+    prefect: PrefectClient, site: Site, books: Books, receiver: Receiver, block: str
+) -> None:
+    site.sequence("/gone", fails)
+    book = books(1)
+    steps = [
+        {
+            "name": "first",
+            "task": f"Read {site.url('/gone')}",
+            "on_failure": {"alert": True, "fallback": "instead"},
+        },
+        {"name": "instead", "task": f"Read {book.url(1)}"},
+        {"name": "last", "task": f"Read {site.html('/last', '<p>Good.</p>')}", "needs": ["first"]},
+    ]
+    run = await start(
+        prefect,
+        "workflow/workflow",
+        session_id="instead",
+        definition={"steps": steps},
+        alerts={"webhook": block},
+    )
+    await book.until_asked(1)
+    assert (await receiver.told(str(run.id)))["type"] == "workflow.step-failed"
+
+    await kill(prefect, run.id)
+    book.let_all()
+
+    ended = await finishes(prefect, run)
+    assert ended.state is not None
+    assert (ended.state.type, ended.state.message) == (OK, "2 of 3 steps completed.")
+    assert await children(prefect, run) == [("first", FAILED), ("instead", OK), ("last", OK)]
+
+    async def told() -> list[str]:
+        found = await events(prefect, run)
+        return found if "prefect.flow-run.Completed" in found else []
+
+    found = await eventually(told, timeout=TOLD_SECONDS)
+    assert found.count(STEP_FAILED_EVENT) == 1
+    assert [one["type"] for one in receiver.taken] == ["workflow.step-failed"]
+
+
+async def test_a_stop_ends_the_step_that_runs_and_starts_no_other(
+    api: httpx.AsyncClient, prefect: PrefectClient, books: Books
+) -> None:
+    book = books(3)
+    steps = [
+        {"name": "one", "task": f"Read {book.url(1)}"},
+        {"name": "two", "task": f"Read {book.url(2)}", "needs": ["one"]},
+        {"name": "three", "task": f"Read {book.url(3)}"},  # waits for the session alone
+    ]
+    run = await start(
+        prefect, "workflow/workflow", session_id="halted", definition={"steps": steps}
+    )
+    await book.until_asked(1)
+
+    await done(api, "stop", str(run.id), "Enough")
+
+    ended = await finishes(prefect, run)
+    assert ended.state is not None
+    assert (ended.state.type, ended.state.message) == (STOPPED, "Enough")
+    assert await children(prefect, run) == [("one", STOPPED)]
+    assert book.held_back((2, 3))
+    [row] = (await api.get("/tasks", params={"session_id": "halted"})).json()["tasks"]
+    assert row["status"] == "stopped"
+    assert row["error_message"] == f"Stopped with {run.name}."
+    table = json.loads((await shown(prefect, run))[TABLE_KEY])
+    assert table[0]["status"] == "stopped"
+    assert "completed" not in {one["status"] for one in table}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from uuid import UUID
 
 import httpx
 import psutil
@@ -14,6 +15,7 @@ from tests.support.control import agree, at_rest, done, pid_of
 from tests.support.eventually import eventually
 from tests.support.stack import LiveStack
 from tests.support.tasks import completes, submit
+from vibesurf_blocks.prefect_api.step_journal import StepJournal
 from vibesurf_blocks.tasks import Status
 
 RECOVERED_SECONDS = 45.0
@@ -108,6 +110,10 @@ async def test_a_run_goes_on_while_prefect_is_away(
     assert book.asked == [1] * 4
     assert row["task_metadata"]["recoveries"] == 0
     assert row["task_result"].count("Text of page") == 4
+    assert row["task_metadata"]["steps"] == 4
+    journal = StepJournal(prefect, UUID(task_id))
+    await journal.read()
+    assert [note.number for note in journal.notes] == [1, 2, 3, 4]
     assert await pid_of(prefect, task_id) == child
 
 

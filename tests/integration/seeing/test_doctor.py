@@ -128,8 +128,11 @@ async def test_a_model_that_does_not_answer_is_named_by_a_deep_look(
         assert "is not active" in inactive.what
 
 
+CASES = ("paused", "off", "never", "invalid", "unmade", "daily", "hourly")
+
+
 async def test_each_reason_why_a_schedule_does_not_fire(prefect: PrefectClient, case: Case) -> None:
-    names = {one: unique(one) for one in ("paused", "off", "never", "invalid", "unmade")}
+    names = {one: unique(one) for one in CASES}
     ids = {one: await copy_agent(prefect, name) for one, name in names.items()}
 
     async def give(to: str, schedule: SCHEDULE_TYPES, *, active: bool = True) -> None:
@@ -146,7 +149,21 @@ async def test_each_reason_why_a_schedule_does_not_fire(prefect: PrefectClient, 
         # So far ahead Prefect makes no runs, as if its scheduler did not work.
         later = datetime.now(UTC) + timedelta(days=300)
         await fire_every(prefect, ids["unmade"], 400 * 86_400, later)
-        told = await schedules(case, loop_seconds=-60, horizon=timedelta(days=400))
+        await give("daily", daily)
+        await give("hourly", CronSchedule(cron="0 * * * *", timezone="UTC"))
+
+        async def made() -> Told | None:
+            found = await schedules(case, loop_seconds=-60, horizon=timedelta(days=400))
+            of_both = {f"agent-run/{names[one]}" for one in ("daily", "hourly")}
+            wrong = [
+                one
+                for one in found.findings
+                if one.subject in of_both and "made no run" in one.what
+            ]
+            return None if wrong else found
+
+        told = await eventually(made, timeout=FOUND_SECONDS)
+        assert told is not None
         expected = {
             "paused": ("is paused", "--enable"),
             "off": ("switched off", "prefect deployment schedule resume"),
@@ -221,6 +238,8 @@ async def test_a_dead_mirror_a_dead_worker_and_what_follows(
             waits = await finds(lambda: runs(case), "nobody takes it")
             assert f"Task {task_id}" in waits.what
             assert "prefect worker start --pool vibesurf" in waits.mend
+            unwritten = await finds(lambda: runs(case), "is missing while Prefect says")
+            assert unwritten.subject == task_id
             behind = await finds(lambda: mirror(case), "Rows no longer follow")
             assert f"kill -CONT {dead['mirror'].pid}" in behind.mend
             (left,) = about(await browsers(case), left_browser)
@@ -237,7 +256,11 @@ async def test_a_dead_mirror_a_dead_worker_and_what_follows(
                 "mirror": False,
             }
             assert (await api.get("/health")).status_code == httpx.codes.OK
-            assert 'vibesurf_part_up{part="mirror"} 0.0' in (await api.get("/metrics")).text
+
+            async def silent_in_metrics() -> bool:
+                return 'vibesurf_part_up{part="mirror"} 0.0' in (await api.get("/metrics")).text
+
+            await eventually(silent_in_metrics, timeout=FOUND_SECONDS)
             assert await show_health(stack.settings, deep=False, as_json=True) == 1
             said = json.loads(capsys.readouterr().out)
             assert said["healthy"] is False

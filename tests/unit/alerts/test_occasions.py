@@ -8,7 +8,16 @@ from uuid import uuid4
 
 import pytest
 from prefect.client.schemas.objects import FlowRun, State
-from prefect.states import Cancelled, Completed, Crashed, Failed, Late, Running, Scheduled
+from prefect.states import (
+    AwaitingRetry,
+    Cancelled,
+    Completed,
+    Crashed,
+    Failed,
+    Late,
+    Running,
+    Scheduled,
+)
 from pydantic import ValidationError
 
 from vibesurf_blocks.alerts.message import Subject
@@ -42,6 +51,24 @@ def test_the_state_says_what_there_is_to_tell(state: State[Any], occasion: Occas
     )
     rules = Alerts(webhook="ops", wait_seconds=60)
     assert occasion_of(run, rules, NOON) is occasion
+
+
+@pytest.mark.parametrize(("seconds", "occasion"), [(59, None), (61, Occasion.WAITING)])
+def test_a_run_that_is_recovered_waits_only_since_then(
+    seconds: float, occasion: Occasion | None
+) -> None:
+    asked = NOON - timedelta(days=1)
+    state: State[Any] = AwaitingRetry(scheduled_time=asked)
+    state.timestamp = NOON - timedelta(seconds=seconds)
+    run = FlowRun(
+        id=uuid4(),
+        flow_id=uuid4(),
+        state=state,
+        expected_start_time=asked,
+        next_scheduled_start_time=asked,
+        start_time=asked,
+    )
+    assert occasion_of(run, Alerts(webhook="ops", wait_seconds=60), NOON) is occasion
 
 
 def test_the_settings_name_webhook_and_occasions(monkeypatch: pytest.MonkeyPatch) -> None:

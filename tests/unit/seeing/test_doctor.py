@@ -13,7 +13,7 @@ from uuid import uuid4
 import pytest
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun, State
-from prefect.states import Cancelling, Paused, Pending, Running, Suspended
+from prefect.states import Cancelling, Completed, Late, Paused, Pending, Running, Suspended
 from sqlalchemy import text
 
 from tests.support.records import task
@@ -24,9 +24,11 @@ from vibesurf_blocks.doctor.examine import FINDINGS, HEALTHY, NOT_CHECKED, Resul
 from vibesurf_blocks.doctor.finding import Severity, error, note, span, told, warning
 from vibesurf_blocks.doctor.runs import (
     CLAIM_SECONDS,
+    ROW_SECONDS,
     STOP_SECONDS,
     Scene,
     of_holder,
+    of_row,
     of_suspended,
 )
 from vibesurf_blocks.doctor.statuses import statuses
@@ -34,6 +36,7 @@ from vibesurf_blocks.doctor.tables import tables
 from vibesurf_blocks.prefect_api.heartbeat import Beat
 from vibesurf_blocks.settings import Settings
 from vibesurf_blocks.tables import Database, TaskStore, upgrade
+from vibesurf_blocks.tables.records import TaskRecord
 from vibesurf_blocks.tables.statuses import mend_statuses
 from vibesurf_blocks.tables.upgrade import VERSION_TABLE, head
 from vibesurf_blocks.tasks import Status
@@ -104,6 +107,53 @@ def test_a_suspension_says_when_it_ends(left: float, severity: Severity) -> None
     state: State[Any] = Suspended(timeout_seconds=300)
     state.state_details.pause_timeout = NOW + timedelta(seconds=left)  # type: ignore[assignment]
     assert of_suspended(run(state, 10), NOW).severity is severity
+
+
+def row(status: Status, seconds: float = 100) -> TaskRecord:
+    """A row that was written so many seconds ago."""
+    then = NOW - timedelta(seconds=seconds)
+    return TaskRecord(
+        task_id="t",
+        session_id="s",
+        task_description="Read",
+        status=status,
+        llm_profile_name="builtin",
+        created_at=then,
+        updated_at=then,
+    )
+
+
+LATE = ROW_SECONDS + 1
+
+
+@pytest.mark.parametrize(
+    ("shown", "state", "seconds", "words"),
+    [
+        (Status.RUNNING, Completed(), LATE, "is running while Prefect says Completed"),
+        (Status.RUNNING, Completed(), ROW_SECONDS - 1, None),
+        (Status.COMPLETED, Completed(), LATE, None),
+        (None, Late(), LATE, "is missing while Prefect says Late"),
+        (None, Late(), ROW_SECONDS - 1, None),
+        (Status.PENDING, Late(), LATE, None),
+        (Status.PAUSED, None, LATE, "is paused while Prefect knows no such run"),
+        (Status.PAUSED, None, ROW_SECONDS - 1, None),
+        (None, None, LATE, None),
+    ],
+)
+def test_a_row_that_is_behind_is_named(
+    shown: Status | None, state: State[Any] | None, seconds: float, words: str | None
+) -> None:
+    due = NOW - timedelta(seconds=seconds)
+    one = None
+    if state is not None:
+        # Long known, and due since then.
+        age = 1_000 if state.is_scheduled() else seconds
+        one = run(state, age, next_scheduled_start_time=due)
+    written = row(shown, seconds) if shown is not None else None
+    found = of_row("t", written, one, NOW)
+    assert (found is None) == (words is None)
+    if found is not None and words is not None:
+        assert words in found.what
 
 
 @pytest.mark.parametrize(

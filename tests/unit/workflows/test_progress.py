@@ -14,7 +14,7 @@ from tests.support.stack import ROOT
 from vibesurf_blocks.errors import InvalidInput
 from vibesurf_blocks.prefect_api.children import Child
 from vibesurf_blocks.workflows import templates
-from vibesurf_blocks.workflows.definition import Workflow
+from vibesurf_blocks.workflows.definition import Outcome, Workflow
 from vibesurf_blocks.workflows.progress import Ended, Progress, ended_as
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -155,6 +155,19 @@ def test_another_round_keeps_what_completed_and_tries_the_rest() -> None:
     one = progress(*DIAMOND, found=found, round_=1)
     assert sorted(names(one)) == ["b", "c"]
     assert all(start.number == 0 for start in one.next(NOON))
+
+
+@pytest.mark.parametrize(("round_", "earlier"), [(0, False), (1, True)])
+def test_what_a_fallback_stood_in_for_is_told_of_in_its_own_round(
+    round_: int, earlier: bool
+) -> None:
+    found = (ended("a", Failed(message="gone")), ended("b", Completed()))
+    steps: list[dict[str, Any]] = [
+        {"name": "a", "on_failure": {"fallback": "b", "alert": True}},
+        {"name": "b"},
+    ]
+    how = progress(*steps, found=found, round_=round_).ended["a"]
+    assert (how.outcome, how.earlier) == (Outcome.FAILED, earlier)
 
 
 def test_two_steps_never_share_a_session() -> None:
