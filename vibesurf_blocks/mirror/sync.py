@@ -68,6 +68,11 @@ class Sync:
         self._names = NameBook(client)
         self.due: dict[UUID, datetime] = {}
 
+    @property
+    def owing(self) -> bool:
+        """Whether an alert is still to be raised of a run whose row may be written already."""
+        return self._alerts is not None and self._alerts.owing
+
     async def ids(self, run_ids: Sequence[UUID]) -> list[str]:
         """Read these runs and write their rows; returns the ids of the rows that changed."""
         found = await prefect_runs.read_runs(self._client, run_ids)
@@ -168,8 +173,11 @@ class Sync:
         return changed
 
     async def everything(self) -> int:
-        """Write the rows of all tasks that Prefect knows; returns how many changed."""
-        scan = prefect_runs.all_runs(self._client, (self._pool,))
+        """Write the rows of all tasks that Prefect knows; returns how many changed.
+
+        Looks at all batches and workflows too: people may have to be told of them.
+        """
+        scan = prefect_runs.all_runs(self._client, self._pools)
         return len(await self._pages(scan, set()))
 
     async def _pages(self, scan: AsyncIterator[list[FlowRun]], seen: set[UUID]) -> set[str]:

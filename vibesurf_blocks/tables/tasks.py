@@ -18,6 +18,7 @@ from sqlalchemy.exc import DBAPIError
 from vibesurf_blocks.errors import InvalidInput
 from vibesurf_blocks.tables.counts import count_tasks, counts_by_status
 from vibesurf_blocks.tables.hot import HotRead
+from vibesurf_blocks.tables.marks import MARKS
 from vibesurf_blocks.tables.models import Base
 from vibesurf_blocks.tables.records import TaskRecord
 from vibesurf_blocks.tasks import Priority, Status
@@ -51,7 +52,6 @@ _c = _tasks.c
 _newest_first = (_c.created_at.desc(), _c.task_id.desc())
 _oldest_started = (func.coalesce(_c.started_at, _c.created_at), _c.created_at, _c.task_id)
 _suspended = _c.task_metadata["suspended"].as_boolean()
-_adopted = _c.task_metadata[("adopted", "status")].as_string().is_not(None)
 
 _first_holder = (
     select(_c.task_id)
@@ -290,16 +290,6 @@ class TaskStore:
             started: datetime | None = await connection.scalar(newest)
             return started
 
-    async def newest_update(self) -> datetime | None:
-        """Return the newest `updated_at` of a task that Prefect knows, or None without any.
-
-        Tasks taken over from VibeSurf tell nothing of how far Prefect was read.
-        """
-        query = select(_c.updated_at).where(~_adopted).order_by(_c.updated_at.desc()).limit(1)
-        async with self._database.read() as connection:
-            newest: datetime | None = await connection.scalar(query)
-            return newest
-
     async def existing_ids(self, ids: Collection[str]) -> set[str]:
         """Return those of `ids` that have a row."""
         wanted = list(ids)
@@ -316,6 +306,7 @@ class TaskStore:
     async def clear(self) -> None:
         """Delete all tasks, to rebuild them from Prefect."""
         async with self._database.write() as connection:
+            await connection.execute(delete(MARKS))
             await connection.execute(delete(_tasks))
 
 
