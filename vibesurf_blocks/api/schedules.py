@@ -16,6 +16,7 @@ from prefect.exceptions import ObjectNotFound
 from pydantic import BaseModel, ConfigDict, Field
 
 from vibesurf_blocks.api.context import PREFECT_SECONDS
+from vibesurf_blocks.api.parameters import check_parameters
 from vibesurf_blocks.api.schemas import SubmitBody
 from vibesurf_blocks.api.submit import check_upload, keep_secrets, run_parameters
 from vibesurf_blocks.errors import Conflict, NotFound, Unavailable
@@ -126,11 +127,11 @@ async def create(context: Context, body: ScheduleCreate) -> ScheduleRecord:
         InvalidInput: The cron or the time zone is refused.
         NotFound: `flow_id` names nothing.
         Conflict: There is a schedule already, or the name is ambiguous.
-        RequestValidationError: The task's upload path leads out of its session.
+        RequestValidationError: The task's upload path leads out of its session, or it is too
+            large for Prefect.
     """
     schedule = _schedule(context, body.cron_expression, body.timezone)
-    if body.task is not None and body.task.upload_files_path is not None:
-        await asyncio.to_thread(check_upload, context, body.task)
+    await _check_task(context, body.task)
     async with _editing(context, body.flow_id):
         found = _only(await prefect_deployments.find(context.client, body.flow_id), body.flow_id)
         if found is not None and found.deployment.schedules:
@@ -209,11 +210,11 @@ async def update(context: Context, flow_id: str, body: ScheduleUpdate) -> Schedu
         InvalidInput: The cron or the time zone is refused.
         NotFound: There is no such schedule.
         Conflict: The name is ambiguous, or the schedule is more than REST can say.
-        RequestValidationError: The task's upload path leads out of its session.
+        RequestValidationError: The task's upload path leads out of its session, or it is too
+            large for Prefect.
     """
     given = body.model_fields_set
-    if body.task is not None and body.task.upload_files_path is not None:
-        await asyncio.to_thread(check_upload, context, body.task)
+    await _check_task(context, body.task)
     if "cron_expression" in given and body.cron_expression is not None:
         check_cron(body.cron_expression, context.settings.schedule_seconds)
     if body.timezone is not None:
@@ -351,6 +352,14 @@ async def _prepare(context: Context, body: ScheduleCreate, found: Found | None) 
         raise _names_nothing(body.flow_id)
     spelling = Spelling.PATH if slash else Spelling.NAME
     return Found(made.deployment, made.flow, spelling)
+
+
+async def _check_task(context: Context, task: SubmitBody | None) -> None:
+    if task is None:
+        return
+    if task.upload_files_path is not None:
+        await asyncio.to_thread(check_upload, context, task)
+    check_parameters(run_parameters(task), "body", "task")
 
 
 async def _give_task(context: Context, found: Found, task: SubmitBody) -> Found:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from fastapi.exceptions import RequestValidationError
 
 from vibesurf_blocks.api.context import PREFECT_SECONDS
+from vibesurf_blocks.api.parameters import check_parameters
 from vibesurf_blocks.api.schemas import (
     Accepted,
     Busy,
@@ -47,7 +48,8 @@ async def submit(
 
     Raises:
         InvalidInput: The key is too long or was used with another body.
-        RequestValidationError: The upload path leads out of the session's uploads.
+        RequestValidationError: The upload path leads out of the session's uploads, or the task
+            is too large for Prefect.
         Unavailable: Nothing can run the task now; nothing was created.
     """
     if key is not None and not 1 <= len(key) <= _KEY_LIMIT:
@@ -55,6 +57,7 @@ async def submit(
         raise InvalidInput(msg)
     if body.upload_files_path is not None:
         await asyncio.to_thread(check_upload, context, body)
+    check_parameters(run_parameters(body), "body")
     request = digest(json.dumps(body.model_dump(mode="json"), sort_keys=True))
     if body.on_busy == "enqueue":
         return await _enqueue(context, body, key, request)
