@@ -142,6 +142,15 @@ class Sync:
             [row.model_copy(update=ended) for row in rows.values()]
         )
 
+    async def shows(self, run: FlowRun) -> bool:
+        """Whether a run just read is a task that is due, or a batch or workflow of this stack."""
+        due = due_at(run)
+        if due is not None and due > datetime.now(UTC):
+            return False
+        return (
+            run.work_pool_name in self._pools or await self._names.flow(run.flow_id) == AGENT_FLOW
+        )
+
     async def record(self, run: FlowRun) -> TaskRecord:
         """The row of one run as it would be written, without what it published."""
         names = Names(
