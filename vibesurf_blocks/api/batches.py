@@ -17,6 +17,7 @@ from pydantic import BaseModel, Field, ValidationError
 from vibesurf_blocks.api.context import PREFECT_SECONDS
 from vibesurf_blocks.api.parameters import check_parameters
 from vibesurf_blocks.api.schemas import NoModel
+from vibesurf_blocks.api.submit import asking, creating
 from vibesurf_blocks.batches.files import items_of_batch
 from vibesurf_blocks.batches.order import Batch, BatchItem
 from vibesurf_blocks.batches.progress import Progress
@@ -92,7 +93,8 @@ async def submit_batch(context: Context, body: Batch, key: str | None) -> BatchA
     Raises:
         InvalidInput: The key, the file or an item's upload cannot be; nothing was created.
         RequestValidationError: An item is too large for Prefect.
-        Unavailable: Nothing can run the batch now; nothing was created.
+        Unavailable: Nothing can run the batch now, and nothing was created; or it may have been
+            created all the same, and it says so.
     """
     if key is not None and not 1 <= len(key) <= _KEY_LIMIT:
         msg = f"Idempotency-Key must have 1 to {_KEY_LIMIT} characters."
@@ -105,11 +107,12 @@ async def submit_batch(context: Context, body: Batch, key: str | None) -> BatchA
         return refusal
     parameters = body.model_dump(mode="json", exclude_none=True)
     request = digest(json.dumps(parameters, sort_keys=True))
-    async with asyncio.timeout(PREFECT_SECONDS):
+    async with asking():
         deployment = await _deployment(context)
         if body.items is not None and len(json.dumps(parameters["items"])) > _INLINE_LIMIT:
             name = await asyncio.to_thread(_keep, workspace, body, request, parameters.pop("items"))
             parameters["items_file"] = name
+    async with creating():
         run = await context.client.create_flow_run_from_deployment(
             deployment,
             parameters=parameters,

@@ -11,6 +11,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound, PrefectException
+from sqlalchemy.exc import DBAPIError
 from starlette.exceptions import HTTPException
 
 from vibesurf_blocks.errors import Conflict, InvalidInput, NotFound, Unavailable
@@ -76,9 +77,19 @@ def _prefect(request: Request, error: Exception) -> Response:
             400, f"The Prefect server refused the request (status {status}).{_why(error)}"
         )
     msg = "The Prefect server does not answer; see that it runs and try again."
-    if request.method not in {"GET", "HEAD"}:
-        msg += " See first what came of this request: it may have been carried out."
-    return problem(503, msg)
+    return problem(503, msg + _maybe(request))
+
+
+def _database(request: Request, error: Exception) -> Response:
+    logger.warning("The database of the tables did not do what was asked: %r", error)
+    msg = "The database of the tables did not do what was asked; see that it runs and try again."
+    return problem(503, msg + _maybe(request))
+
+
+def _maybe(request: Request) -> str:
+    if request.method in {"GET", "HEAD"}:
+        return ""
+    return " See first what came of this request: it may have been carried out."
 
 
 def _refused(error: Exception) -> int | None:
@@ -113,5 +124,6 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(InvalidInput, _invalid)
     app.add_exception_handler(Unavailable, _unavailable)
+    app.add_exception_handler(DBAPIError, _database)
     for kind in (httpx.HTTPError, PrefectException, TimeoutError):
         app.add_exception_handler(kind, _prefect)

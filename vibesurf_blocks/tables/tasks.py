@@ -21,6 +21,7 @@ from vibesurf_blocks.tables.hot import HotRead
 from vibesurf_blocks.tables.marks import MARKS
 from vibesurf_blocks.tables.models import Base
 from vibesurf_blocks.tables.records import TaskRecord
+from vibesurf_blocks.tables.types import storable
 from vibesurf_blocks.tasks import Priority, Status
 
 if TYPE_CHECKING:
@@ -164,6 +165,8 @@ class TaskStore:
 
     async def get(self, task_id: str) -> TaskRecord | None:
         """Return the task of this id, or None where there is none."""
+        if storable(task_id) != task_id:
+            return None  # no row has it, and PostgreSQL would not be asked for it
         async with self._database.read() as connection:
             row = (await connection.execute(select(_tasks).where(_c.task_id == task_id))).first()
         return None if row is None else _record(row)
@@ -216,6 +219,8 @@ class TaskStore:
             msg = f"The limit must be from 1 to {PAGE_LIMIT}; it is {limit}."
             raise InvalidInput(msg)
         filters: list[ColumnElement[bool]] = []
+        if any(one is not None and storable(one) != one for one in (session_id, llm_profile_name)):
+            return TaskPage(records=[], total_count=0, next_cursor=None)
         if status is not None:
             filters.append(_c.status == status)
         if session_id is not None:
@@ -417,7 +422,10 @@ def _read_cursor(cursor: str) -> tuple[datetime, str]:
         moment, task_id = _place.validate_json(
             base64.b64decode(padded, altchars=b"-_", validate=True)
         )
-        return moment.astimezone(UTC), task_id
+        if storable(task_id) == task_id:
+            return moment.astimezone(UTC), task_id
+        wrong: Exception | None = None
     except (ValidationError, binascii.Error, UnicodeEncodeError, OverflowError) as error:
-        msg = "The cursor is not one that a page gave: leave it out to begin with the newest task."
-        raise InvalidInput(msg) from error
+        wrong = error
+    msg = "The cursor is not one that a page gave: leave it out to begin with the newest task."
+    raise InvalidInput(msg) from wrong

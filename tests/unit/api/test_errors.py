@@ -6,6 +6,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
+from sqlalchemy.exc import OperationalError
 
 from vibesurf_blocks.api import errors
 
@@ -57,6 +58,14 @@ async def test_what_the_client_cannot_mend_is_503_and_says_what_it_is() -> None:
     for status in (429, 500, 503):
         code, detail = await answer(refusal(status, {}))
         assert (code, "does not answer" in detail) == (503, True)
+
+
+async def test_a_database_that_fails_within_a_statement_is_told_in_json() -> None:
+    error = OperationalError("SELECT secret", {}, Exception("gone"))
+    code, detail = await answer(error, "GET")
+    assert code == 503
+    assert "database" in detail
+    assert "secret" not in detail
 
 
 async def test_a_silent_prefect_may_have_done_what_it_was_asked() -> None:
