@@ -72,7 +72,10 @@ class AlertWatch:
         for run, flow in runs:
             rules = self._rules(run, flow)
             if rules is not None and rules.anywhere:
-                self._look(run, _KINDS[flow], rules, now)
+                try:
+                    self._look(run, _KINDS[flow], rules, now)
+                except Exception as error:  # noqa: BLE001 - it concerns no other run
+                    logger.warning("Of the run %s nothing can be told: %r", run.id, error)
         for key, (subject, rules) in list(self._owed.items()):
             try:
                 await raise_alert(self._client, key, subject, rules)

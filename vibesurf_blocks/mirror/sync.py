@@ -83,7 +83,10 @@ class Sync:
         return changed
 
     async def runs(self, runs: Iterable[FlowRun]) -> list[str]:
-        """Write the rows of runs just read; runs that are no tasks or not due yet get none."""
+        """Write the rows of runs just read; runs that are no tasks or not due yet get none.
+
+        A run that fits into no row is logged, and does not keep the others from theirs.
+        """
         now = datetime.now(UTC)
         tasks: list[tuple[FlowRun, Names]] = []
         seen: list[tuple[FlowRun, str]] = []
@@ -104,9 +107,13 @@ class Sync:
             await self._alerts.saw(seen)
         begun = [run.id for run, _ in tasks if run.start_time is not None]
         shown = await published(self._client, begun) if begun else {}
-        changed = await self._store.upsert(
-            [record_of(run, shown.get(run.id), names, self._workspace) for run, names in tasks]
-        )
+        records: list[TaskRecord] = []
+        for run, names in tasks:
+            try:
+                records.append(record_of(run, shown.get(run.id), names, self._workspace))
+            except Exception as error:  # noqa: BLE001 - the rows of all others do not wait for it
+                logger.warning("The run %s fits into no row: %r", run.id, error)
+        changed = await self._store.upsert(records)
         if self._wrote is not None:
             self._wrote([run for run, _ in tasks], changed)
         return changed

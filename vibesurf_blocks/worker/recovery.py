@@ -15,7 +15,14 @@ from typing import TYPE_CHECKING
 from prefect.client.schemas.objects import StateType
 from prefect.states import AwaitingRetry, Cancelled, Failed
 
-from vibesurf_blocks.prefect_api.labels import ALIVE, ATTEMPT, RECOVERED_FROM, RECOVERIES, WORKER
+from vibesurf_blocks.prefect_api.labels import (
+    ALIVE,
+    ATTEMPT,
+    RECOVERED_FROM,
+    RECOVERIES,
+    WORKER,
+    count_of,
+)
 from vibesurf_blocks.prefect_api.runs import loose_holders, read_runs, slot_holders
 from vibesurf_blocks.prefect_api.states import is_suspended
 from vibesurf_blocks.worker.silence import Silence
@@ -147,7 +154,7 @@ class Recovery:
         if not again:
             await self.end(run, how)
             return
-        recoveries = int(str(run.labels.get(RECOVERIES, 0)))
+        recoveries = count_of(run.labels, RECOVERIES)
         most = await self._max_recoveries(run)
         # A claim that never became a process costs nothing to repeat.
         begun = charged and (state.type is not StateType.PENDING or run.start_time is not None)
@@ -164,7 +171,7 @@ class Recovery:
         )
         labels: dict[str, int | str] = {
             RECOVERED_FROM: state.name or state.type.value,
-            ATTEMPT: int(str(run.labels.get(ATTEMPT, 0))) + 1,
+            ATTEMPT: count_of(run.labels, ATTEMPT) + 1,
         }
         if begun:
             labels[RECOVERIES] = recoveries + 1
