@@ -76,6 +76,7 @@ async def test_nothing_is_created_where_the_row_could_not_be_written(
 ) -> None:
     assert isinstance(await submit(parts, BODY, None), Accepted)
     parts.created.clear()
+    await parts.database.aclose()
     (tmp_path / "no.db").mkdir()
     parts.database = Database(f"sqlite:///{tmp_path / 'no.db'}")
     assert "no.db cannot be opened" in await refusal(parts)
