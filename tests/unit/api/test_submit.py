@@ -102,6 +102,10 @@ async def test_a_create_without_an_answer_may_have_been_one(
         await asyncio.Event().wait()
         raise AssertionError
 
+    async def answers() -> None: ...
+
+    await parts.database.aclose()
+    parts.database = SimpleNamespace(check=answers, aclose=answers)
     monkeypatch.setattr(module, "PREFECT_SECONDS", 0.3)
     parts.submitter = SimpleNamespace(submit=hangs)
     assert "did not say" in await refusal(parts)
