@@ -121,6 +121,14 @@ def _not_blank(value: str) -> str:
     return value
 
 
+def _no_template(value: str) -> str:
+    # Prefect takes an object with this key for a template that it is to fill in.
+    if value == "__prefect_kind":
+        msg = "must not be '__prefect_kind', which means something else to Prefect"
+        raise ValueError(msg)
+    return value
+
+
 def _session_name(value: str) -> str:
     if not re.fullmatch(SESSION_PATTERN, value):
         msg = (
@@ -209,8 +217,17 @@ UploadPath = Annotated[
 TaskAlerts = Annotated[
     Alerts | None, Field(description="Who is told of what; by default as the settings say.")
 ]
-EnvName = Annotated[Text, Field(min_length=1, max_length=255, pattern=r"^[^=]+$")]
-ServerName = Annotated[Text, AfterValidator(_not_blank), Field(min_length=1, max_length=100)]
+EnvName = Annotated[
+    Text,
+    AfterValidator(_no_template),
+    Field(min_length=1, max_length=255, pattern=r"^[^=]+$"),
+]
+ServerName = Annotated[
+    Text,
+    AfterValidator(_not_blank),
+    AfterValidator(_no_template),
+    Field(min_length=1, max_length=100),
+]
 
 
 class McpServer(BaseModel):

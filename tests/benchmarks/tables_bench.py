@@ -34,7 +34,6 @@ async def report(store: TaskStore, title: str, active: TaskRecord | None) -> Non
         await store.upsert([active])
     await measure("active", store.active, 2_000)
     await measure("last_ended", store.last_ended, 2_000)
-    await measure("newest_update", store.newest_update, 200)
     await measure("unfinished_ids", store.unfinished_ids, 200)
     await measure("page", store.page, 5)
     await measure("page, by status", lambda: store.page(status=Status.FAILED), 5)

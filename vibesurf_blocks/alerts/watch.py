@@ -3,6 +3,7 @@
 The mirror misses no end of a run: what it did not hear of it finds when it reconciles, also what
 happened while it was down. The alert is made before the row is written, under a key that follows
 from the run's state: whoever is killed in between finds the run again and makes nothing twice.
+While one could not be made, the mirror does not say that it has compared the rows so far.
 """
 
 from __future__ import annotations
@@ -57,6 +58,11 @@ class AlertWatch:
         self._raised: dict[str, None] = {}
         self._owed: dict[str, tuple[Subject, Alerts]] = {}
 
+    @property
+    def owing(self) -> bool:
+        """Whether an alert could not be raised yet."""
+        return bool(self._owed)
+
     async def saw(self, runs: Iterable[tuple[FlowRun, str]]) -> None:
         """Look at runs, each with the name of its flow; raise what is to be raised.
 
@@ -66,7 +72,10 @@ class AlertWatch:
         for run, flow in runs:
             rules = self._rules(run, flow)
             if rules is not None and rules.anywhere:
-                self._look(run, _KINDS[flow], rules, now)
+                try:
+                    self._look(run, _KINDS[flow], rules, now)
+                except Exception as error:  # noqa: BLE001 - it concerns no other run
+                    logger.warning("Of the run %s nothing can be told: %r", run.id, error)
         for key, (subject, rules) in list(self._owed.items()):
             try:
                 await raise_alert(self._client, key, subject, rules)

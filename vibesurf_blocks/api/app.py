@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any, Final
 
 from fastapi import FastAPI
+from starlette.routing import Route
 
 from vibesurf_blocks import __version__
 from vibesurf_blocks.api import (
@@ -80,6 +81,7 @@ def create_app(settings: Settings) -> FastAPI:
     ):
         app.include_router(router)
         app.include_router(router, prefix="/api", include_in_schema=False)
+    _add_pages(app)
     errors.install(app)
     # The last one added has a request first.
     app.add_middleware(BodyLimit, limit=BODY_LIMIT)
@@ -94,6 +96,15 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(CountRequests, metrics=metrics)
     _describe(app)
     return app
+
+
+def _add_pages(app: FastAPI) -> None:
+    """Have the description and its pages answer under `/api` too."""
+    for path in (app.openapi_url, app.docs_url, app.redoc_url):
+        for route in app.routes:
+            if isinstance(route, Route) and route.path == path:
+                app.add_route(f"/api{path}", route.endpoint, include_in_schema=False)
+                break
 
 
 def _describe(app: FastAPI) -> None:

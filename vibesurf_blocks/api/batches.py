@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 from uuid import UUID, uuid4
 
 import httpx
+from fastapi.exceptions import RequestValidationError
 from prefect.client.schemas.objects import WorkerStatus
 from prefect.exceptions import ObjectNotFound
 from prefect.states import AwaitingRetry
 from pydantic import BaseModel, Field, ValidationError
 
 from vibesurf_blocks.api.context import PREFECT_SECONDS
+from vibesurf_blocks.api.parameters import check_parameters
 from vibesurf_blocks.api.schemas import NoModel
+from vibesurf_blocks.api.submit import asking, creating
 from vibesurf_blocks.batches.files import items_of_batch
 from vibesurf_blocks.batches.order import Batch, BatchItem
 from vibesurf_blocks.batches.progress import Progress
@@ -89,7 +92,9 @@ async def submit_batch(context: Context, body: Batch, key: str | None) -> BatchA
 
     Raises:
         InvalidInput: The key, the file or an item's upload cannot be; nothing was created.
-        Unavailable: Nothing can run the batch now; nothing was created.
+        RequestValidationError: An item is too large for Prefect.
+        Unavailable: Nothing can run the batch now, and nothing was created; or it may have been
+            created all the same, and it says so.
     """
     if key is not None and not 1 <= len(key) <= _KEY_LIMIT:
         msg = f"Idempotency-Key must have 1 to {_KEY_LIMIT} characters."
@@ -97,15 +102,17 @@ async def submit_batch(context: Context, body: Batch, key: str | None) -> BatchA
     workspace = context.settings.workspace_dir
     items = await asyncio.to_thread(items_of_batch, body, workspace)
     await asyncio.to_thread(_check_uploads, workspace, body, items)
+    await asyncio.to_thread(_check_sizes, body, items)
     if (refusal := await _check_profiles(context, body, items)) is not None:
         return refusal
     parameters = body.model_dump(mode="json", exclude_none=True)
     request = digest(json.dumps(parameters, sort_keys=True))
-    async with asyncio.timeout(PREFECT_SECONDS):
+    async with asking():
         deployment = await _deployment(context)
         if body.items is not None and len(json.dumps(parameters["items"])) > _INLINE_LIMIT:
             name = await asyncio.to_thread(_keep, workspace, body, request, parameters.pop("items"))
             parameters["items_file"] = name
+    async with creating():
         run = await context.client.create_flow_run_from_deployment(
             deployment,
             parameters=parameters,
@@ -253,6 +260,18 @@ def _check_uploads(workspace: Path, body: Batch, items: Mapping[str, BatchItem])
             except InvalidInput as error:
                 msg = f"item {name!r}: upload_files_path {error.message}"
                 raise InvalidInput(msg) from error
+
+
+def _check_sizes(body: Batch, items: Mapping[str, BatchItem]) -> None:
+    longest = "s" * 255  # in parallel mode an item gets a session of its own
+    for number, (name, item) in enumerate(items.items()):
+        task = body.task(item, longest).model_dump(mode="json")
+        try:
+            check_parameters(task, "body", "items", number)
+        except RequestValidationError as error:
+            if body.items is not None:
+                raise
+            raise InvalidInput(f"item {name!r}: {error.errors()[0]['msg']}") from error
 
 
 def _keep(workspace: Path, body: Batch, request: str, items: object) -> str:

@@ -47,6 +47,7 @@ class Context:
 
     settings: Settings
     client: PrefectClient
+    database: Database
     store: TaskStore
     sync: Sync
     submitter: Submitter
@@ -88,6 +89,7 @@ async def open_context(
             yield Context(
                 settings=settings,
                 client=client,
+                database=database,
                 store=store,
                 sync=sync,
                 submitter=submitter,

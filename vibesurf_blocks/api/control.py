@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar, cast
 from uuid import UUID
 
 from fastapi import HTTPException
+from prefect.client.schemas.responses import SetStateStatus
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Cancelled, Cancelling
 
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
 
 NO_PAUSE: Final = "No active task to pause"
 NO_RESUME: Final = "No paused task to resume"
@@ -91,8 +95,10 @@ async def resume(context: Context, task_id: str | None, reason: str | None) -> C
         if not target.state.is_paused():
             raise HTTPException(400, NO_RESUME)
         if is_suspended(target.state):
-            await context.client.resume_flow_run(target.run.id)
-            await _until_running(context, target.run.id)
+            result = await context.client.resume_flow_run(target.run.id)
+            if result.status is not SetStateStatus.ACCEPT:
+                raise HTTPException(400, NO_RESUME)  # it may have waited for too long, and failed
+            await _until_running(context, target.run)
         else:
             await _command(context, target, Operation.RESUME, reason, NO_RESUME)
     return Controlled(operation="resume", message="Task resumed successfully")
@@ -151,8 +157,16 @@ async def _target(context: Context, task_id: str | None, refusal: str) -> AsyncI
         try:
             yield Target(run, run.state)
         finally:
-            async with asyncio.timeout(PREFECT_SECONDS):
-                await context.sync.ids([run.id])
+            await _show(context, run.id)
+
+
+async def _show(context: Context, run_id: UUID) -> None:
+    """Have the row show what was done; where that fails it was done all the same."""
+    try:
+        async with asyncio.timeout(PREFECT_SECONDS):
+            await context.sync.ids([run_id])
+    except Exception as error:  # noqa: BLE001 - the mirror writes it in its time
+        logger.warning("The row of a task could not be written at once: %r", error)
 
 
 async def _active(context: Context) -> FlowRun | None:
@@ -171,7 +185,8 @@ async def _by_id(context: Context, task_id: str) -> FlowRun | None:
         run = await _read(context.client, UUID(task_id))
     except ValueError:
         raise missing from None
-    if run is None and await context.store.get(task_id) is None:
+    ours = run is not None and await context.sync.shows(run)
+    if not ours and await context.store.get(task_id) is None:
         raise missing
     return run
 
@@ -237,12 +252,15 @@ async def _until_final(client: PrefectClient, run_id: UUID, seconds: float) -> S
     return state
 
 
-async def _until_running(context: Context, run_id: UUID) -> None:
+async def _until_running(context: Context, before: FlowRun) -> None:
     async for _ in _looks(context.settings.ack_seconds):
-        run = await _read(context.client, run_id)
-        state = run.state if run is not None else None
-        if state is None or state.is_running() or state.is_final():
+        run = await _read(context.client, before.id)
+        if run is None or run.state is None:
+            raise HTTPException(400, NO_RESUME)
+        if run.state.is_running() or run.run_count > before.run_count:
             return
+        if run.state.is_final():
+            raise HTTPException(400, NO_RESUME)  # it ended without having gone on
     raise HTTPException(
         504,
         f"The task was resumed but does not run after {context.settings.ack_seconds:g} s; it "

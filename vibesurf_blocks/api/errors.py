@@ -10,12 +10,16 @@ import httpx
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
-from prefect.exceptions import PrefectException
+from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound, PrefectException
+from sqlalchemy.exc import DBAPIError
 from starlette.exceptions import HTTPException
 
 from vibesurf_blocks.errors import Conflict, InvalidInput, NotFound, Unavailable
 
 logger = logging.getLogger(__name__)
+
+_WORDS = 500
+"""Characters of what Prefect says that are passed on."""
 
 
 def problem(status: int, detail: object) -> Response:
@@ -58,11 +62,60 @@ def _unavailable(_: Request, error: Exception) -> Response:
     return problem(503, str(error))
 
 
-def _prefect(_: Request, error: Exception) -> Response:
+def _prefect(request: Request, error: Exception) -> Response:
     logger.warning("Prefect did not do what was asked: %r", error)
-    return problem(
-        503, "The Prefect server does not answer; see that it runs and try again. Nothing was done."
-    )
+    status = _refused(error)
+    if status in {401, 403}:
+        msg = f"The Prefect server does not let this API in (status {status}); see how it logs in."
+        return problem(503, msg)
+    if status == httpx.codes.NOT_FOUND:
+        return problem(
+            503, "The Prefect server has not, or no longer, what this needs; look again."
+        )
+    if status is not None and status < httpx.codes.INTERNAL_SERVER_ERROR:
+        return problem(
+            400, f"The Prefect server refused the request (status {status}).{_why(error)}"
+        )
+    msg = "The Prefect server does not answer; see that it runs and try again."
+    return problem(503, msg + _maybe(request))
+
+
+def _database(request: Request, error: Exception) -> Response:
+    logger.warning("The database of the tables did not do what was asked: %r", error)
+    msg = "The database of the tables did not do what was asked; see that it runs and try again."
+    return problem(503, msg + _maybe(request))
+
+
+def _maybe(request: Request) -> str:
+    if request.method in {"GET", "HEAD"}:
+        return ""
+    return " See first what came of this request: it may have been carried out."
+
+
+def _refused(error: Exception) -> int | None:
+    """The status of Prefect's answer to a request it will not take; None where it may later."""
+    if isinstance(error, ObjectNotFound):
+        return 404
+    if isinstance(error, ObjectAlreadyExists):
+        return 409
+    if not isinstance(error, httpx.HTTPStatusError):
+        return None
+    status = error.response.status_code
+    passing = {httpx.codes.REQUEST_TIMEOUT, httpx.codes.TOO_MANY_REQUESTS}
+    return status if 400 <= status < 500 and status not in passing else None
+
+
+def _why(error: Exception) -> str:
+    """Prefect's own words for what is wrong, without the input that it sends back."""
+    if not isinstance(error, httpx.HTTPStatusError):
+        return ""
+    try:
+        said = error.response.json()
+        parts = said.get("exception_detail") or said.get("detail")
+        words = parts if isinstance(parts, str) else "; ".join(str(one["msg"]) for one in parts)
+    except (ValueError, KeyError, TypeError, AttributeError, httpx.StreamError):
+        return ""
+    return f" It says: {words[:_WORDS]}" if words else ""
 
 
 def install(app: FastAPI) -> None:
@@ -71,5 +124,6 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(InvalidInput, _invalid)
     app.add_exception_handler(Unavailable, _unavailable)
+    app.add_exception_handler(DBAPIError, _database)
     for kind in (httpx.HTTPError, PrefectException, TimeoutError):
         app.add_exception_handler(kind, _prefect)

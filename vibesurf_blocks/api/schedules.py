@@ -13,18 +13,19 @@ from zlib import crc32
 
 from prefect.client.schemas.schedules import CronSchedule, RRuleSchedule
 from prefect.exceptions import ObjectNotFound
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from vibesurf_blocks.api.context import PREFECT_SECONDS
+from vibesurf_blocks.api.parameters import check_parameters
 from vibesurf_blocks.api.schemas import SubmitBody
 from vibesurf_blocks.api.submit import check_upload, keep_secrets, run_parameters
-from vibesurf_blocks.errors import Conflict, NotFound, Unavailable
+from vibesurf_blocks.errors import Conflict, InvalidInput, NotFound, Unavailable
 from vibesurf_blocks.mirror.schedules import records_of
 from vibesurf_blocks.prefect_api import copies
 from vibesurf_blocks.prefect_api import deployments as prefect_deployments
 from vibesurf_blocks.prefect_api.deployments import Executions, Found, Spelling
 from vibesurf_blocks.prefect_api.firing import NEVER, is_never, next_firing
-from vibesurf_blocks.schedules.cron import check_cron
+from vibesurf_blocks.schedules.cron import INVALID_CRON, check_cron
 from vibesurf_blocks.schedules.policy import Catchup, Overlap, with_policy
 from vibesurf_blocks.schedules.zones import check_zone, machine_zone
 from vibesurf_blocks.tables.records import Moment, ScheduleRecord
@@ -126,11 +127,11 @@ async def create(context: Context, body: ScheduleCreate) -> ScheduleRecord:
         InvalidInput: The cron or the time zone is refused.
         NotFound: `flow_id` names nothing.
         Conflict: There is a schedule already, or the name is ambiguous.
-        RequestValidationError: The task's upload path leads out of its session.
+        RequestValidationError: The task's upload path leads out of its session, or it is too
+            large for Prefect.
     """
     schedule = _schedule(context, body.cron_expression, body.timezone)
-    if body.task is not None and body.task.upload_files_path is not None:
-        await asyncio.to_thread(check_upload, context, body.task)
+    await _check_task(context, body.task)
     async with _editing(context, body.flow_id):
         found = _only(await prefect_deployments.find(context.client, body.flow_id), body.flow_id)
         if found is not None and found.deployment.schedules:
@@ -209,11 +210,11 @@ async def update(context: Context, flow_id: str, body: ScheduleUpdate) -> Schedu
         InvalidInput: The cron or the time zone is refused.
         NotFound: There is no such schedule.
         Conflict: The name is ambiguous, or the schedule is more than REST can say.
-        RequestValidationError: The task's upload path leads out of its session.
+        RequestValidationError: The task's upload path leads out of its session, or it is too
+            large for Prefect.
     """
     given = body.model_fields_set
-    if body.task is not None and body.task.upload_files_path is not None:
-        await asyncio.to_thread(check_upload, context, body.task)
+    await _check_task(context, body.task)
     if "cron_expression" in given and body.cron_expression is not None:
         check_cron(body.cron_expression, context.settings.schedule_seconds)
     if body.timezone is not None:
@@ -223,17 +224,21 @@ async def update(context: Context, flow_id: str, body: ScheduleUpdate) -> Schedu
         found, before = await _locate(context, flow_id, change=True)
         wanted = _changed(context, before, body, found)
         active = body.is_enabled
-        if active and found.deployment.paused:
-            if len(found.deployment.schedules) > 1:
-                msg = (
-                    f"The deployment {found.path} is paused with all of its schedules; resume it "
-                    "in Prefect first"
-                )
-                raise Conflict(msg)
-            await context.client.resume_deployment(found.deployment.id)
+        # All that may be refused comes before the first change.
+        if body.task is not None:
+            copies.check_holds_task(found)
+        resume = active is True and found.deployment.paused
+        if resume and len(found.deployment.schedules) > 1:
+            msg = (
+                f"The deployment {found.path} is paused with all of its schedules; resume it "
+                "in Prefect first"
+            )
+            raise Conflict(msg)
         if body.task is not None:
             found = await _give_task(context, found, body.task)
         try:
+            if resume:
+                await context.client.resume_deployment(found.deployment.id)
             if wanted is not None or active is not None:
                 await prefect_deployments.change_schedule(
                     context.client, found.deployment.id, before, schedule=wanted, active=active
@@ -298,10 +303,15 @@ async def _lock_name(context: Context, flow_id: str) -> str:
 
 
 def _schedule(context: Context, cron: str | None, zone: str | None) -> SCHEDULE_TYPES:
-    timezone = check_zone(zone or context.settings.timezone or machine_zone())
+    by_default = context.settings.timezone or machine_zone()
+    timezone = check_zone(by_default if zone is None else zone)
     if cron is None:
         return RRuleSchedule(rrule=NEVER, timezone=timezone)
-    return CronSchedule(cron=check_cron(cron, context.settings.schedule_seconds), timezone=timezone)
+    checked = check_cron(cron, context.settings.schedule_seconds)
+    try:
+        return CronSchedule(cron=checked, timezone=timezone)
+    except ValidationError as error:  # Prefect reads cron with a croniter of its own
+        raise InvalidInput(INVALID_CRON) from error
 
 
 def _changed(
@@ -353,8 +363,21 @@ async def _prepare(context: Context, body: ScheduleCreate, found: Found | None) 
     return Found(made.deployment, made.flow, spelling)
 
 
+async def _check_task(context: Context, task: SubmitBody | None) -> None:
+    if task is None:
+        return
+    if task.upload_files_path is not None:
+        await asyncio.to_thread(check_upload, context, task)
+    check_parameters(run_parameters(task), "body", "task")
+
+
 async def _give_task(context: Context, found: Found, task: SubmitBody) -> Found:
-    """Give a deployment another task; the deployment as it is then."""
+    """Give a deployment another task; the deployment as it is then.
+
+    Raises:
+        Conflict: It is not one that was made for a task.
+    """
+    copies.check_holds_task(found)
     secrets = await keep_secrets(context, task)
     return await copies.change_task(context.client, found, run_parameters(task), secrets)
 

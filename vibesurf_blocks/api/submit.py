@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+import httpx
 from fastapi.exceptions import RequestValidationError
+from prefect.exceptions import PrefectException
+from sqlalchemy.exc import DBAPIError
 
 from vibesurf_blocks.api.context import PREFECT_SECONDS
+from vibesurf_blocks.api.parameters import check_parameters
 from vibesurf_blocks.api.schemas import (
     Accepted,
     Busy,
@@ -33,6 +39,9 @@ if TYPE_CHECKING:
     from vibesurf_blocks.prefect_api.submissions import Situation
 
 _KEY_LIMIT = 255
+_NOTHING = (
+    "The Prefect server does not answer; see that it runs and try again. Nothing was created."
+)
 
 
 async def submit(
@@ -47,18 +56,21 @@ async def submit(
 
     Raises:
         InvalidInput: The key is too long or was used with another body.
-        RequestValidationError: The upload path leads out of the session's uploads.
-        Unavailable: Nothing can run the task now; nothing was created.
+        RequestValidationError: The upload path leads out of the session's uploads, or the task
+            is too large for Prefect.
+        Unavailable: Nothing can run the task now, and nothing was created; or it may have been
+            created all the same, and it says so.
     """
     if key is not None and not 1 <= len(key) <= _KEY_LIMIT:
         msg = f"Idempotency-Key must have 1 to {_KEY_LIMIT} characters."
         raise InvalidInput(msg)
     if body.upload_files_path is not None:
         await asyncio.to_thread(check_upload, context, body)
+    check_parameters(run_parameters(body), "body")
     request = digest(json.dumps(body.model_dump(mode="json"), sort_keys=True))
     if body.on_busy == "enqueue":
         return await _enqueue(context, body, key, request)
-    async with asyncio.timeout(PREFECT_SECONDS):
+    async with asking():
         if key is not None and (earlier := await context.submitter.earlier(key)) is not None:
             return await _repeated(context, body, earlier, request)
         situation = await context.situation()
@@ -68,14 +80,17 @@ async def submit(
         checked = await context.check_model(body.llm_profile_name)
         if checked.problem is not None:
             return NoModel(message=checked.problem, llm_profile=body.llm_profile_name)
-    async with asyncio.timeout(PREFECT_SECONDS):
+    async with asking():
         if body.llm_profile_name != BUILTIN_PROFILE and checked.asked:
             # Seconds have passed: somebody else may have the slot by now.
             situation = await context.situation()
             if situation.active is not None:
                 return await _taken(context, body, situation.active, key, request)
         _see_that_somebody_works(context, situation)
+    await see_that_tables_answer(context)
+    async with asking():
         secrets = await keep_secrets(context, body)
+    async with creating():
         submission = await context.submitter.submit(
             run_parameters(body),
             previous=situation.previous,
@@ -91,7 +106,7 @@ async def submit(
         return await _taken(context, body, submission.run, key, request)
     if submission.run.labels.get(REQUEST) != request:
         return await _repeated(context, body, submission.run, request)
-    await context.sync.runs([submission.run])
+    await _write_row(context, submission.run)
     return _accepted(context, body, submission.run)
 
 
@@ -101,31 +116,100 @@ async def _enqueue(
     """Have a run made that waits for its turn, unless an earlier request with the key did."""
     run: FlowRun | None = None
     if key is not None:
-        async with asyncio.timeout(PREFECT_SECONDS):
+        async with asking():
             run = await context.submitter.earlier(key)
     if run is None:
         if body.llm_profile_name != BUILTIN_PROFILE:
             checked = await context.check_model(body.llm_profile_name)
             if checked.problem is not None:
                 return NoModel(message=checked.problem, llm_profile=body.llm_profile_name)
-        async with context.enqueueing, asyncio.timeout(PREFECT_SECONDS):
-            _see_that_somebody_works(context, await context.situation())
-            secrets = await keep_secrets(context, body)
-            run = await context.submitter.enqueue(
-                run_parameters(body),
-                session_id=body.session_id,
-                request=request,
-                key=key,
-                priority=body.priority,
-                tags=secrets,
-            )
-            if not set(secrets) <= set(run.tags):
-                await run_secrets.drop(context.client, secrets)
+        async with context.enqueueing:
+            async with asking():
+                _see_that_somebody_works(context, await context.situation())
+            await see_that_tables_answer(context)
+            async with asking():
+                secrets = await keep_secrets(context, body)
+            async with creating():
+                run = await context.submitter.enqueue(
+                    run_parameters(body),
+                    session_id=body.session_id,
+                    request=request,
+                    key=key,
+                    priority=body.priority,
+                    tags=secrets,
+                )
+                if not set(secrets) <= set(run.tags):
+                    await run_secrets.drop(context.client, secrets)
     accepted = await _repeated(context, body, run, request)
     position = await context.store.place(accepted.task_id)
     active = await context.active()
     queued = position > 0 and active is not None and active.task_id != accepted.task_id
     return Enqueued(**accepted.model_dump(), queued=queued, position=position)
+
+
+@asynccontextmanager
+async def asking() -> AsyncIterator[None]:
+    """Give Prefect its time for what comes before anything is created.
+
+    Raises:
+        Unavailable: It does not answer.
+    """
+    try:
+        async with asyncio.timeout(PREFECT_SECONDS):
+            yield
+    except (TimeoutError, httpx.TransportError) as error:
+        raise Unavailable(_NOTHING) from error
+
+
+@asynccontextmanager
+async def creating() -> AsyncIterator[None]:
+    """Give Prefect its time to create a run; without its answer it may have done so.
+
+    Raises:
+        Unavailable: It does not answer.
+    """
+    try:
+        async with asyncio.timeout(PREFECT_SECONDS):
+            yield
+    except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+        raise Unavailable(_NOTHING) from error
+    except (TimeoutError, httpx.TransportError) as error:
+        msg = (
+            "The Prefect server did not say whether it took this: look there before you ask again. "
+            "A request with an Idempotency-Key may be repeated at once."
+        )
+        raise Unavailable(msg) from error
+
+
+async def see_that_tables_answer(context: Context) -> None:
+    """Refuse a task whose row could not be written.
+
+    Raises:
+        Unavailable: The database of the tables does not answer; nothing was created.
+    """
+    try:
+        async with asyncio.timeout(PREFECT_SECONDS):
+            await context.database.check()
+    except (DBAPIError, TimeoutError) as error:
+        msg = f"The database {context.database} does not answer. Nothing was created."
+        raise Unavailable(msg) from error
+
+
+async def _write_row(context: Context, run: FlowRun) -> None:
+    """Write the row of a run that was created.
+
+    Raises:
+        Unavailable: It could not be written.
+    """
+    try:
+        async with asyncio.timeout(PREFECT_SECONDS):
+            await context.sync.runs([run])
+    except (DBAPIError, Unavailable, PrefectException, httpx.HTTPError, TimeoutError) as error:
+        msg = (
+            f"The task {run.id} was created, but its row could not be written yet: the tables or "
+            "Prefect do not answer. It follows when they do; do not submit it again."
+        )
+        raise Unavailable(msg) from error
 
 
 def _see_that_somebody_works(context: Context, situation: Situation) -> None:
@@ -193,7 +277,7 @@ async def _repeated(context: Context, body: SubmitBody, run: FlowRun, request: s
     if run.labels.get(REQUEST) != request:
         msg = "This Idempotency-Key was used with another body; use a new key for a new task."
         raise InvalidInput(msg)
-    await context.sync.runs([run])
+    await _write_row(context, run)
     return _accepted(context, body, run)
 
 

@@ -25,13 +25,25 @@ _SILENCE_SECONDS: Final = 45.0
 
 _PATIENCE_SECONDS: Final = 60.0
 _PAUSE_SECONDS: Final = 0.3
+_MOST_PAUSE_SECONDS: Final = 30.0
 _USAGE_STATUSES: Final = {
     httpx.codes.UNAUTHORIZED,
     httpx.codes.FORBIDDEN,
+    httpx.codes.METHOD_NOT_ALLOWED,
+    httpx.codes.TOO_MANY_REQUESTS,
     httpx.codes.UNPROCESSABLE_ENTITY,
     httpx.codes.REQUEST_ENTITY_TOO_LARGE,
     httpx.codes.SERVICE_UNAVAILABLE,
 }
+
+
+_NO_ROUTE: Final = "Not Found"
+"""What this API, as others, says of a route that it has not; of anything else it says more."""
+
+_NO_TEXT: Final = "What was given is no text in UTF-8."
+
+_SUBMITS: Final = ("/tasks/submit", "/tasks/batch")
+"""Routes that name nothing which might be missing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,16 +68,25 @@ class Api:
     """
 
     def __init__(self, url: str, *, seconds: float = SECONDS) -> None:
+        """Prepare a connection; none is opened yet.
+
+        Raises:
+            Failure: The address is none.
+        """
         self._url = url
         token = Settings().token
         # Loopback needs no proxy, and reading the certificates takes longer than most commands.
-        self._client = httpx.Client(
-            base_url=url,
-            timeout=seconds,
-            trust_env=False,
-            verify=url.startswith("https:"),
-            headers={} if token is None else {"Authorization": f"Bearer {token}"},
-        )
+        try:
+            self._client = httpx.Client(
+                base_url=url,
+                timeout=seconds,
+                trust_env=False,
+                verify=url.startswith("https:"),
+                headers={} if token is None else {"Authorization": f"Bearer {token}"},
+            )
+        except httpx.InvalidURL as error:
+            msg = f"{url!r} is no address of an API ({error}); see VIBESURF_API_URL."
+            raise Failure(msg) from error
 
     def __enter__(self) -> Self:
         return self
@@ -131,6 +152,7 @@ class Api:
         seconds = httpx.Timeout(10.0, read=_SILENCE_SECONDS)
         while True:
             headers = {} if after is None else {"Last-Event-ID": after}
+            pause = _PAUSE_SECONDS
             try:
                 with self._client.stream(
                     "GET", path("tasks", task_id, "events"), headers=headers, timeout=seconds
@@ -138,22 +160,27 @@ class Api:
                     if answer.status_code == httpx.codes.NO_CONTENT:
                         return
                     if answer.is_success:
+                        lost = None
                         for event in _events(answer.iter_lines()):
-                            lost, after = None, event.id
+                            after = event.id
                             yield event
                             if event.kind == "end":
                                 return
+                    elif answer.status_code == httpx.codes.TOO_MANY_REQUESTS:
+                        lost, pause = None, _retry_after(answer)  # it is there, and busy
                     elif answer.is_client_error:
                         answer.read()
                         raise _refusal(answer)
             except httpx.TransportError:
                 pass  # it may be started again this moment
+            except UnicodeEncodeError as error:
+                raise Failure(_NO_TEXT) from error
             now = time.monotonic()
             lost = lost or now
             if now - lost > _PATIENCE_SECONDS:
                 msg = f"The API at {self._url} stopped answering; the task goes on without it."
                 raise Failure(msg)
-            time.sleep(_PAUSE_SECONDS)
+            time.sleep(pause)
 
     def _ask(self, method: str, path: str, **given: Any) -> Any:  # noqa: ANN401
         try:
@@ -167,6 +194,8 @@ class Api:
                 "`vibesurf-blocks up`, or set VIBESURF_API_URL."
             )
             raise Failure(msg) from error
+        except UnicodeEncodeError as error:
+            raise Failure(_NO_TEXT) from error
         if not answer.is_success:
             raise _refusal(answer)
         try:
@@ -177,19 +206,41 @@ class Api:
 
 
 def path(*parts: str) -> str:
-    """A path of these parts, each quoted but for slashes, as deployments have them in names."""
-    return "".join(f"/{quote(part, safe='/')}" for part in parts)
+    """A path of these parts, each quoted but for slashes, as deployments have them in names.
+
+    Raises:
+        Failure: One is no text.
+    """
+    try:
+        return "".join(f"/{quote(part, safe='/')}" for part in parts)
+    except UnicodeEncodeError as error:
+        raise Failure(_NO_TEXT) from error
 
 
 def _refusal(answer: httpx.Response) -> Failure:
-    code = USAGE if answer.status_code in _USAGE_STATUSES else NOT_DONE
+    status = answer.status_code
+    code = USAGE if status in _USAGE_STATUSES else NOT_DONE
     try:
         detail = answer.json()["detail"]
+        if status == httpx.codes.NOT_FOUND and (
+            detail == _NO_ROUTE or answer.request.url.path.endswith(_SUBMITS)
+        ):
+            msg = f"What answers at {answer.request.url} is not this API; see VIBESURF_API_URL."
+            return Failure(msg, USAGE)
+        if isinstance(detail, str):
+            return Failure(detail, code)
+        return Failure("; ".join(f"{_place(one['loc'])}: {one['msg']}" for one in detail), code)
     except (ValueError, KeyError, TypeError):
-        return Failure(f"The API answered with status {answer.status_code}.", USAGE)
-    if isinstance(detail, str):
-        return Failure(detail, code)
-    return Failure("; ".join(f"{_place(one['loc'])}: {one['msg']}" for one in detail), code)
+        return Failure(f"The API answered with status {status}.", USAGE)
+
+
+def _retry_after(answer: httpx.Response) -> float:
+    """Seconds after which to ask again."""
+    try:
+        wanted = float(answer.headers["Retry-After"])
+    except (KeyError, ValueError):
+        wanted = 1.0
+    return min(max(wanted, _PAUSE_SECONDS), _MOST_PAUSE_SECONDS)
 
 
 def _place(loc: list[object]) -> str:

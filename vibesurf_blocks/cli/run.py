@@ -22,6 +22,8 @@ def run_task(url: str, body: Mapping[str, object], *, as_json: bool) -> int:
     with Api(url) as api:
         # The key makes it safe to ask again when the answer was lost.
         said = api.post("/tasks/submit", body, key=str(uuid.uuid4()))
+        if not isinstance(said, dict) or "success" not in said:
+            raise Failure(f"What answers at {url} is not this API; see VIBESURF_API_URL.")
         if not said["success"]:
             active = said.get("active_task")
             which = f" It is {active['task_id']} ({active['status']})." if active else ""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from vibesurf_blocks.prefect_api.artifacts import Published
-from vibesurf_blocks.prefect_api.labels import PARENT, PROFILE, RECOVERIES
+from vibesurf_blocks.prefect_api.labels import PARENT, PROFILE, RECOVERIES, count_of
 from vibesurf_blocks.prefect_api.queues import priority_of
 from vibesurf_blocks.prefect_api.states import is_suspended, status_of
 from vibesurf_blocks.tables.records import TaskMetadata, TaskRecord
@@ -19,6 +19,9 @@ from vibesurf_blocks.tasks import BUILTIN_PROFILE, PROFILE_NAME_LIMIT, McpServer
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun
     from pydantic import JsonValue
+
+_PATH = 500
+"""Characters of a path that the table has room for."""
 
 _EXPLAINED = {Status.FAILED, Status.STOPPED}
 
@@ -63,7 +66,8 @@ def record_of(
         agent_mode=_text(parameters.get("agent_mode"), 50) or "thinking",
         task_result=shown.result,
         error_message=(run.state.message if run.state and status in _EXPLAINED else None),
-        report_path=shown.report_path,
+        # A path that is cut leads nowhere.
+        report_path=shown.report_path if len(shown.report_path or "") <= _PATH else None,
         # Prefect makes the runs of a schedule days ahead: a task begins when it falls due.
         created_at=max(created, expected) if expected is not None else created,
         updated_at=run.state.timestamp if run.state is not None else created,
@@ -75,7 +79,7 @@ def record_of(
             active_step=shown.active_step,
             steps=shown.step,
             suspended=is_suspended(run.state),
-            recoveries=int(str(run.labels.get(RECOVERIES, 0))),
+            recoveries=count_of(run.labels, RECOVERIES),
             flow=names.flow,
             deployment_id=str(run.deployment_id) if run.deployment_id else None,
             deployment=f"{names.flow}/{names.deployment}" if names.deployment else None,

@@ -27,6 +27,7 @@ from vibesurf_blocks.prefect_api.hints import hints
 from vibesurf_blocks.run.events import EVENT_PREFIX, STEP_EVENT
 from vibesurf_blocks.settings import Settings
 from vibesurf_blocks.tables.locks import DatabaseLocks
+from vibesurf_blocks.tables.marks import Mark
 from vibesurf_blocks.tables.profiles import ProfileStore
 from vibesurf_blocks.tables.schedules import ScheduleStore
 from vibesurf_blocks.tables.tasks import TaskStore
@@ -52,7 +53,7 @@ class Mirror:
         self,
         client: PrefectClient,
         sync: Sync,
-        store: TaskStore,
+        mark: Mark,
         schedules: ScheduleMirror,
         profiles: ProfileMirror,
         settings: Settings,
@@ -63,7 +64,7 @@ class Mirror:
         self._profiles = profiles
         self._schedules = schedules
         self._sync = sync
-        self._store = store
+        self._mark = mark
         self._reconcile_seconds = settings.reconcile_seconds
         self._dirty: dict[UUID, None] = {}
         self._hinted: set[str] = set()
@@ -140,8 +141,8 @@ class Mirror:
                 logger.warning("Reconciling failed (%r); trying again.", error)
                 self._metrics.failed("reconcile")
             else:
-                since = started
                 self._metrics.reconciled(len(repaired))
+                since = await self._keep(started)
                 await self._give_sign(started)
                 if self._mended:
                     logger.debug("Reconciled %d rows.", len(self._mended))
@@ -149,6 +150,22 @@ class Mirror:
             wait = self._reconcile_seconds - (time.monotonic() - begun)
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._reconcile_now.wait(), max(wait, _RETRY_SECONDS))
+
+    async def _keep(self, compared: datetime) -> datetime:
+        """Have whoever mirrors next begin here, unless it would miss what is still owed.
+
+        Returns:
+            Where the next round is to begin.
+        """
+        if self._sync.owing:
+            return compared
+        try:
+            async with asyncio.timeout(READ_SECONDS):
+                held = await self._mark.put(compared)
+        except Exception as error:  # noqa: BLE001 - the next mirror begins earlier, that is all
+            logger.warning("How far the rows were compared could not be kept (%r).", error)
+            return compared
+        return compared if held else await self._begin()
 
     async def _give_sign(self, compared: datetime) -> None:
         sign = Beat(
@@ -165,12 +182,18 @@ class Mirror:
             logger.warning("The mirror could not say that it lives (%r).", error)
 
     async def _begin(self) -> datetime:
-        """Where to reconcile from; an empty table is rebuilt first."""
+        """Where to reconcile from; without a mark all of Prefect is read first.
+
+        Rows tell nothing of that: the API writes some as well, and so does a first reading that
+        was interrupted.
+        """
         while True:
             try:
-                newest = await self._store.newest_update()
-                if newest is not None:
-                    return newest
+                compared = await self._mark.read()
+                if compared is not None:
+                    return compared
+                # One that holds no longer would hold again with half of the rows.
+                await self._mark.forget()
                 started = datetime.now(UTC)
                 count = await self._sync.everything()
                 if count:
@@ -235,7 +258,8 @@ async def _mirror(settings: Settings, leadership: Leadership, *, rebuild: bool) 
             alerts = AlertWatch(client, settings)
             metrics = MirrorMetrics()
             sync = Sync(client, store, settings, started, alerts, metrics.wrote)
-            mirror = Mirror(client, sync, store, schedules, profiles, settings, metrics)
+            mark = Mark(database, settings.pool)
+            mirror = Mirror(client, sync, mark, schedules, profiles, settings, metrics)
             async with shared(metrics.registry, "mirror", settings):
                 await mirror.run()
         finally:

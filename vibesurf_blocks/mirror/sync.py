@@ -68,6 +68,11 @@ class Sync:
         self._names = NameBook(client)
         self.due: dict[UUID, datetime] = {}
 
+    @property
+    def owing(self) -> bool:
+        """Whether an alert is still to be raised of a run whose row may be written already."""
+        return self._alerts is not None and self._alerts.owing
+
     async def ids(self, run_ids: Sequence[UUID]) -> list[str]:
         """Read these runs and write their rows; returns the ids of the rows that changed."""
         found = await prefect_runs.read_runs(self._client, run_ids)
@@ -78,7 +83,10 @@ class Sync:
         return changed
 
     async def runs(self, runs: Iterable[FlowRun]) -> list[str]:
-        """Write the rows of runs just read; runs that are no tasks or not due yet get none."""
+        """Write the rows of runs just read; runs that are no tasks or not due yet get none.
+
+        A run that fits into no row is logged, and does not keep the others from theirs.
+        """
         now = datetime.now(UTC)
         tasks: list[tuple[FlowRun, Names]] = []
         seen: list[tuple[FlowRun, str]] = []
@@ -99,9 +107,13 @@ class Sync:
             await self._alerts.saw(seen)
         begun = [run.id for run, _ in tasks if run.start_time is not None]
         shown = await published(self._client, begun) if begun else {}
-        changed = await self._store.upsert(
-            [record_of(run, shown.get(run.id), names, self._workspace) for run, names in tasks]
-        )
+        records: list[TaskRecord] = []
+        for run, names in tasks:
+            try:
+                records.append(record_of(run, shown.get(run.id), names, self._workspace))
+            except Exception as error:  # noqa: BLE001 - the rows of all others do not wait for it
+                logger.warning("The run %s fits into no row: %r", run.id, error)
+        changed = await self._store.upsert(records)
         if self._wrote is not None:
             self._wrote([run for run, _ in tasks], changed)
         return changed
@@ -137,6 +149,15 @@ class Sync:
             [row.model_copy(update=ended) for row in rows.values()]
         )
 
+    async def shows(self, run: FlowRun) -> bool:
+        """Whether a run just read is a task that is due, or a batch or workflow of this stack."""
+        due = due_at(run)
+        if due is not None and due > datetime.now(UTC):
+            return False
+        return (
+            run.work_pool_name in self._pools or await self._names.flow(run.flow_id) == AGENT_FLOW
+        )
+
     async def record(self, run: FlowRun) -> TaskRecord:
         """The row of one run as it would be written, without what it published."""
         names = Names(
@@ -168,8 +189,11 @@ class Sync:
         return changed
 
     async def everything(self) -> int:
-        """Write the rows of all tasks that Prefect knows; returns how many changed."""
-        scan = prefect_runs.all_runs(self._client, (self._pool,))
+        """Write the rows of all tasks that Prefect knows; returns how many changed.
+
+        Looks at all batches and workflows too: people may have to be told of them.
+        """
+        scan = prefect_runs.all_runs(self._client, self._pools)
         return len(await self._pages(scan, set()))
 
     async def _pages(self, scan: AsyncIterator[list[FlowRun]], seen: set[UUID]) -> set[str]:

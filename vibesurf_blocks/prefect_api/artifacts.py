@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import logging
+import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -25,6 +27,8 @@ from prefect.client.schemas.objects import Artifact
 
 from vibesurf_blocks.tables.records import ControlEntry, ModelUsage
 
+logger = logging.getLogger(__name__)
+
 PROGRESS_KEY: Final = "vibesurf-progress"
 RESULT_KEY: Final = "vibesurf-result"
 REPORT_KEY: Final = "vibesurf-report"
@@ -36,7 +40,7 @@ PICTURE_KEY: Final = "vibesurf-step"
 _READ: Final = [PROGRESS_KEY, RESULT_KEY, REPORT_KEY, HISTORY_KEY, USAGE_KEY]
 
 _PAGE = 200
-_STEP = re.compile(r"^Step (\d+): (.*)$", re.DOTALL)
+_STEP = re.compile(r"^Step (\d{1,9}): (.*)$", re.DOTALL)
 _REPORT_LINK = re.compile(r"\]\((file:[^)\s]+)\)")
 
 
@@ -204,7 +208,13 @@ async def published(client: PrefectClient, run_ids: Sequence[UUID]) -> dict[UUID
     for artifact in artifacts:
         if artifact.flow_run_id is not None:
             by_run.setdefault(artifact.flow_run_id, []).append(artifact)
-    return {run_id: _gather(found) for run_id, found in by_run.items()}
+    shown: dict[UUID, Published] = {}
+    for run_id, found in by_run.items():
+        try:
+            shown[run_id] = _gather(found)
+        except Exception as error:  # noqa: BLE001 - one run's artifacts concern no other run
+            logger.warning("What the run %s published cannot be read: %r", run_id, error)
+    return shown
 
 
 async def last_published(client: PrefectClient, run_ids: Sequence[UUID]) -> dict[UUID, datetime]:
@@ -261,7 +271,12 @@ def _usage(artifact: Artifact | None) -> ModelUsage | None:
         return None
     try:
         return ModelUsage.model_validate(json.loads(artifact.data)[0])
-    except (ValueError, LookupError, TypeError):  # a table of somebody else's under our key
+    except (
+        ValueError,
+        LookupError,
+        TypeError,
+        RecursionError,
+    ):  # a table of somebody else's under our key
         return None
 
 
@@ -270,16 +285,19 @@ def _history(artifact: Artifact | None) -> tuple[ControlEntry, ...]:
         return ()
     try:
         return tuple(ControlEntry.model_validate(one) for one in json.loads(artifact.data))
-    except ValueError:  # a table of somebody else's under our key
+    except (ValueError, TypeError, RecursionError):  # a table of somebody else's under our key
         return ()
 
 
 def _percent(data: object) -> int:
-    if not isinstance(data, (int, float)):
+    if not isinstance(data, (int, float)) or not math.isfinite(data):
         return 0
     return max(0, min(100, int(data)))
 
 
 def _path(markdown: str) -> str | None:
     match = _REPORT_LINK.search(markdown)
-    return unquote(urlsplit(match[1]).path) if match else None
+    try:
+        return unquote(urlsplit(match[1]).path) if match else None
+    except ValueError:  # no link that can be
+        return None

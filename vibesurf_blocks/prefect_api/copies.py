@@ -93,6 +93,20 @@ async def of_backend(
     )
 
 
+def check_holds_task(found: Found) -> None:
+    """See that a deployment was made for a saved task.
+
+    Raises:
+        Conflict: It was not.
+    """
+    if TASK_TAG not in found.deployment.tags:
+        msg = (
+            f"The deployment {found.path} was not made for a task; leave out `task` to schedule it "
+            "as it is, or choose another flow_id"
+        )
+        raise Conflict(msg)
+
+
 async def change_task(
     client: PrefectClient,
     found: Found,
@@ -103,22 +117,13 @@ async def change_task(
 
     Args:
         client: Prefect.
-        found: The deployment.
+        found: The deployment, of which that is known.
         parameters: The parameters of its runs from now on.
         secrets: Tags that name the secrets of the task, in place of those it had.
 
     Returns:
         The deployment as it is now.
-
-    Raises:
-        Conflict: It is not one that was made for a task.
     """
-    if TASK_TAG not in found.deployment.tags:
-        msg = (
-            f"The deployment {found.path} was not made for a task; leave out `task` to schedule it "
-            "as it is, or choose another flow_id"
-        )
-        raise Conflict(msg)
     await prefect_deployments.change_deployment(
         client,
         found.deployment.id,

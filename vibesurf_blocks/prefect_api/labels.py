@@ -1,5 +1,9 @@
 """Labels that this project gives to flow runs."""
 
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
 from typing import Final
 
 RECOVERIES: Final = "vibesurf.recoveries"
@@ -34,3 +38,9 @@ ROUND: Final = "vibesurf.round"
 
 TRY: Final = "vibesurf.try"
 """Which try at its part the run is in that round, from 0."""
+
+
+def count_of(labels: Mapping[str, object], name: str) -> int:
+    """The number that a label holds; 0 without it, and for nonsense: anybody may set labels."""
+    text = str(labels.get(name, 0))
+    return int(text) if re.fullmatch(r"[0-9]{1,9}", text) else 0

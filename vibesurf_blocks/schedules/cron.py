@@ -28,6 +28,8 @@ CRON_LIMIT = 100
 _FIELDS = 5
 _ALLOWED = re.compile(r"[0-9A-Za-z*/,\-#?@ ]+")
 _RANDOM = re.compile(r"(^|[\s,/-])[rh]($|[\s,/(-])", re.IGNORECASE)
+_NEAREST = re.compile(r"\dw", re.IGNORECASE)
+"""The weekday nearest to a day of the month: Prefect, which keeps schedules, knows no such."""
 _SECOND = timedelta(seconds=1)
 _LOOK_BACK = timedelta(hours=25)
 _SAMPLE = 500
@@ -41,7 +43,8 @@ def check_cron(expression: str, least_seconds: float = 0) -> str:
         least_seconds: Seconds that must lie between two occurrences at the least.
 
     Raises:
-        InvalidInput: It does not parse, never fires, is random or hashed, or fires too often.
+        InvalidInput: It does not parse, never fires, is random or hashed, fires too often, or is
+            of a kind that Prefect does not have.
     """
     if len(expression) > 10 * CRON_LIMIT:
         raise InvalidInput(INVALID_CRON)
@@ -52,6 +55,7 @@ def check_cron(expression: str, least_seconds: float = 0) -> str:
         or len(cron) > CRON_LIMIT
         or _ALLOWED.fullmatch(cron) is None
         or _RANDOM.search(cron)
+        or _NEAREST.search(cron)
         or len(cron.split()) != (1 if alias else _FIELDS)
     ):
         raise InvalidInput(INVALID_CRON)

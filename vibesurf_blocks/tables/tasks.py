@@ -18,8 +18,10 @@ from sqlalchemy.exc import DBAPIError
 from vibesurf_blocks.errors import InvalidInput
 from vibesurf_blocks.tables.counts import count_tasks, counts_by_status
 from vibesurf_blocks.tables.hot import HotRead
+from vibesurf_blocks.tables.marks import MARKS
 from vibesurf_blocks.tables.models import Base
 from vibesurf_blocks.tables.records import TaskRecord
+from vibesurf_blocks.tables.types import storable
 from vibesurf_blocks.tasks import Priority, Status
 
 if TYPE_CHECKING:
@@ -165,6 +167,8 @@ class TaskStore:
 
     async def get(self, task_id: str) -> TaskRecord | None:
         """Return the task of this id, or None where there is none."""
+        if storable(task_id) != task_id:
+            return None  # no row has it, and PostgreSQL would not be asked for it
         async with self._database.read() as connection:
             row = (await connection.execute(select(_tasks).where(_c.task_id == task_id))).first()
         return None if row is None else _record(row)
@@ -217,6 +221,8 @@ class TaskStore:
             msg = f"The limit must be from 1 to {PAGE_LIMIT}; it is {limit}."
             raise InvalidInput(msg)
         filters: list[ColumnElement[bool]] = []
+        if any(one is not None and storable(one) != one for one in (session_id, llm_profile_name)):
+            return TaskPage(records=[], total_count=0, next_cursor=None)
         if status is not None:
             filters.append(_c.status == status)
         if session_id is not None:
@@ -291,16 +297,6 @@ class TaskStore:
             started: datetime | None = await connection.scalar(newest)
             return started
 
-    async def newest_update(self) -> datetime | None:
-        """Return the newest `updated_at` of a task that Prefect knows, or None without any.
-
-        Tasks taken over from VibeSurf tell nothing of how far Prefect was read.
-        """
-        query = select(_c.updated_at).where(~is_adopted).order_by(_c.updated_at.desc()).limit(1)
-        async with self._database.read() as connection:
-            newest: datetime | None = await connection.scalar(query)
-            return newest
-
     async def newest_ids(self, limit: int) -> list[str]:
         """Return the ids of the newest tasks that Prefect knows or knew, newest first."""
         query = select(_c.task_id).where(~is_adopted).order_by(*_newest_first).limit(limit)
@@ -323,6 +319,7 @@ class TaskStore:
     async def clear(self) -> None:
         """Delete all tasks, to rebuild them from Prefect."""
         async with self._database.write() as connection:
+            await connection.execute(delete(MARKS))
             await connection.execute(delete(_tasks))
 
 
@@ -433,7 +430,10 @@ def _read_cursor(cursor: str) -> tuple[datetime, str]:
         moment, task_id = _place.validate_json(
             base64.b64decode(padded, altchars=b"-_", validate=True)
         )
-        return moment.astimezone(UTC), task_id
+        if storable(task_id) == task_id:
+            return moment.astimezone(UTC), task_id
+        wrong: Exception | None = None
     except (ValidationError, binascii.Error, UnicodeEncodeError, OverflowError) as error:
-        msg = "The cursor is not one that a page gave: leave it out to begin with the newest task."
-        raise InvalidInput(msg) from error
+        wrong = error
+    msg = "The cursor is not one that a page gave: leave it out to begin with the newest task."
+    raise InvalidInput(msg) from wrong

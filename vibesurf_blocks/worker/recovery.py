@@ -16,7 +16,14 @@ from prefect.client.schemas.objects import StateType
 from prefect.client.schemas.responses import SetStateStatus
 from prefect.states import AwaitingRetry, Cancelled, Failed
 
-from vibesurf_blocks.prefect_api.labels import ALIVE, ATTEMPT, RECOVERED_FROM, RECOVERIES, WORKER
+from vibesurf_blocks.prefect_api.labels import (
+    ALIVE,
+    ATTEMPT,
+    RECOVERED_FROM,
+    RECOVERIES,
+    WORKER,
+    count_of,
+)
 from vibesurf_blocks.prefect_api.runs import loose_holders, read_runs, slot_holders
 from vibesurf_blocks.prefect_api.states import is_suspended, pause_is_over
 from vibesurf_blocks.worker.silence import Silence
@@ -156,7 +163,7 @@ class Recovery:
         if not again:
             await self.end(run, f"The run's process {how}.")
             return
-        recoveries = int(str(run.labels.get(RECOVERIES, 0)))
+        recoveries = count_of(run.labels, RECOVERIES)
         most = await self._max_recoveries(run)
         # A claim that never became a process costs nothing to repeat.
         begun = charged and (
@@ -175,7 +182,7 @@ class Recovery:
         )
         labels: dict[str, int | str] = {
             RECOVERED_FROM: state.name or state.type.value,
-            ATTEMPT: int(str(run.labels.get(ATTEMPT, 0))) + 1,
+            ATTEMPT: count_of(run.labels, ATTEMPT) + 1,
         }
         if begun:
             labels[RECOVERIES] = recoveries + 1

@@ -14,6 +14,7 @@ from prefect.client.orchestration import PrefectClient
 from tests.support.stack import LiveStack
 from tests.support.tasks import body
 
+KIND = "__prefect_kind"
 BAD: dict[str, dict[str, object]] = {
     "empty description": {"task_description": ""},
     "blank description": {"task_description": " \n\t "},
@@ -46,6 +47,16 @@ BAD: dict[str, dict[str, object]] = {
     },
     "mcp with a wrong timeout": {
         "mcp_server_config": {"mcpServers": {"a": {"command": "x", "timeout": -1}}}
+    },
+    "mcp with a key that Prefect would fill in": {
+        "mcp_server_config": {"mcpServers": {"a": {"command": "x", "env": {KIND: "json"}}}}
+    },
+    "mcp with a name that Prefect would fill in": {
+        "mcp_server_config": {"mcpServers": {KIND: {"command": "x"}}}
+    },
+    "description that Prefect would not take": {"task_description": "\u00e4" * 100_000},
+    "mcp that Prefect would not take": {
+        "mcp_server_config": {"mcpServers": {"a": {"command": "x" * 600_000}}}
     },
     "no steps": {"max_steps": 0},
     "no time": {"timeout_seconds": -1},

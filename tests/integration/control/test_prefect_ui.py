@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from datetime import UTC, datetime
 from uuid import UUID
 
 import httpx
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
-from prefect.states import Paused
+from prefect.states import Paused, Suspended
 
 from tests.support.book import Books
 from tests.support.control import (
@@ -19,6 +20,7 @@ from tests.support.control import (
     done,
     pid_of,
     press_pause,
+    refused,
     state_of,
 )
 from tests.support.eventually import eventually
@@ -102,6 +104,27 @@ async def test_resume_in_the_ui_of_what_the_ui_paused(
     assert sorted(run.name for run in runs if run.state and run.state.is_completed()) == [
         f"Read {book.url(page)}: 'Page {page}', 0 links" for page in (1, 2, 3)
     ]
+
+
+async def test_what_was_suspended_for_too_long_is_not_said_to_go_on(
+    api: httpx.AsyncClient, prefect: PrefectClient, books: Books
+) -> None:
+    book = books(2)
+    task_id = await submit(api, book.task)
+    await book.until_asked(1)
+    await prefect.set_flow_run_state(UUID(task_id), Suspended(timeout_seconds=2), force=True)
+    book.let(1)
+    await agree(api, prefect, task_id, Status.PAUSED)
+
+    async def too_late() -> bool:
+        until = (await state_of(prefect, task_id)).state_details.pause_timeout
+        return until is not None and until < datetime.now(UTC)
+
+    await eventually(too_late, timeout=10)
+
+    assert await refused(api, "resume", task_id) == "No paused task to resume"
+
+    await agree(api, prefect, task_id, Status.FAILED)
 
 
 async def test_an_instruction_to_a_suspended_run_is_kept_until_it_is_resumed(

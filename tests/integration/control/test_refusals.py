@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 import httpx
 import pytest
+from prefect import flow
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.objects import StateType
+from prefect.states import Running, Scheduled
 
 from tests.support.book import Books
 from tests.support.control import ask, asked_of, refused
@@ -40,6 +46,31 @@ async def test_control_of_an_unknown_task(
 ) -> None:
     said = await refused(api, operation, task_id, "Because", status=404)
     assert said == f"No task has the id {task_id}"
+
+
+async def test_control_of_what_is_no_task_here(
+    api: httpx.AsyncClient, prefect: PrefectClient
+) -> None:
+    """Runs of other flows on the same Prefect server, and occurrences that are still to come."""
+
+    @flow(name="etl")
+    def etl() -> None: ...
+
+    foreign = await prefect.create_flow_run(etl, state=Running())
+    deployment = await prefect.read_deployment_by_name("agent-run/agent")
+    coming = await prefect.create_flow_run_from_deployment(
+        deployment.id,
+        parameters={"task_description": "Read nothing", "session_id": "coming"},
+        state=Scheduled(scheduled_time=datetime.now(UTC) + timedelta(days=1)),
+    )
+    for run in (foreign, coming):
+        for operation in REFUSALS:
+            said = await refused(api, operation, str(run.id), "Because", status=404)
+            assert said == f"No task has the id {run.id}"
+        state = (await prefect.read_flow_run(run.id)).state
+        assert state is not None
+        assert state.type in {StateType.RUNNING, StateType.SCHEDULED}
+        await prefect.delete_flow_run(run.id)
 
 
 async def test_control_of_a_task_that_has_ended(api: httpx.AsyncClient, books: Books) -> None:

@@ -109,6 +109,7 @@ async def test_bad_cron_is_refused(api: httpx.AsyncClient, cron: str) -> None:
     [
         ({"timezone": "Mars/Olympus"}, 400),
         ({"timezone": "../../etc/passwd"}, 400),
+        ({"timezone": ""}, 400),
         ({"unknown": 1}, 422),
         ({"catchup": "sometimes"}, 422),
         ({"is_enabled": "perhaps"}, 422),
@@ -157,6 +158,22 @@ async def test_what_rest_cannot_say_it_does_not_overwrite(
     for slug in ("b", "a"):
         answer = await api.delete(f"/schedule/agent-run/{name}%23{slug}")
         assert answer.status_code == 200, answer.text
+
+
+async def test_a_change_that_is_refused_changes_nothing(
+    api: httpx.AsyncClient, prefect: PrefectClient
+) -> None:
+    name = unique("paused")
+    deployment = await copy_agent(prefect, name)
+    body = {"flow_id": name, "cron_expression": "@daily"}
+    assert (await api.post("/schedule", json=body)).status_code == 200
+    await prefect.pause_deployment(deployment)
+    change = {"is_enabled": True, "task": task("Say goodbye")}
+    answer = await api.put(f"/schedule/{name}", json=change)
+    assert answer.status_code == 409, answer.text
+    assert "was not made for a task" in answer.json()["detail"]
+    assert (await prefect.read_deployment(deployment)).paused
+    await api.delete(f"/schedule/{name}")
 
 
 async def test_policies_and_descriptions_show_on_the_deployment(

@@ -42,11 +42,9 @@ async def test_active_in_each_constellation(store: TaskStore) -> None:
 
 async def test_last_ended_and_unfinished(store: TaskStore) -> None:
     assert await store.last_ended() is None
-    assert await store.newest_update() is None
     await store.upsert([*ended, *pending, *suspended, running])
     assert await store.last_ended() == ended[1]
     assert await store.unfinished_ids() == ["s1", "s2", "p1", "p0", "p2", "r"]
-    assert await store.newest_update() == at(30)
 
 
 async def test_the_queue_goes_by_priority_then_by_when_a_task_was_due(store: TaskStore) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+
 import pytest
 
 from tests.support.records import task
@@ -51,6 +53,20 @@ async def test_filters(store: TaskStore) -> None:
     assert await ids(session_id="a") == ["3", "1"]
     assert await ids(llm_profile_name="x", session_id="a") == ["1"]
     assert await ids(status="running") == []
+
+
+async def test_what_no_row_can_hold_is_in_none(store: TaskStore) -> None:
+    """PostgreSQL would refuse to look for it."""
+    await store.upsert([task("a")])
+    assert await store.get("\x00") is None
+    for page in (
+        await store.page(session_id="a\x00"),
+        await store.page(llm_profile_name="\ud800"),
+    ):
+        assert (page.records, page.total_count, page.next_cursor) == ([], 0, None)
+    place = base64.urlsafe_b64encode(b'["2026-03-01T12:00:00+00:00","\\u0000"]').decode()
+    with pytest.raises(InvalidInput, match="cursor"):
+        await store.page(cursor=place)
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

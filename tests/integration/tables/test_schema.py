@@ -26,6 +26,7 @@ from sqlalchemy.types import TypeEngine
 from tests.support.records import task
 from vibesurf_blocks.tables import Database, TaskStore
 from vibesurf_blocks.tables.counts import COUNTS
+from vibesurf_blocks.tables.marks import MARKS
 from vibesurf_blocks.tables.models import Base
 from vibesurf_blocks.tables.upgrade import VERSION_TABLE
 
@@ -131,7 +132,7 @@ async def test_tables_are_those_of_the_contract(database: Database) -> None:
     def look(connection: Connection) -> None:
         found = inspect(connection)
         kept = set() if database.dialect == "mysql" else {COUNTS.name}
-        assert set(found.get_table_names()) == {*COLUMNS, VERSION_TABLE} | kept
+        assert set(found.get_table_names()) == {*COLUMNS, MARKS.name, VERSION_TABLE} | kept
         for table, columns in COLUMNS.items():
             words = {
                 column["name"]: _word(column["type"], database.dialect)
@@ -169,6 +170,7 @@ async def test_migrations_make_what_the_models_say(database: Database) -> None:
         known = MetaData()
         for table in Base.metadata.tables.values():
             table.to_metadata(known)
+        MARKS.to_metadata(known)
         if database.dialect != "mysql":
             COUNTS.to_metadata(known)
         return list(compare_metadata(context, known))

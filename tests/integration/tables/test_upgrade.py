@@ -14,7 +14,7 @@ from vibesurf_blocks.errors import StackError
 from vibesurf_blocks.tables import Database, TaskStore, Upgraded, upgrade
 from vibesurf_blocks.tables.upgrade import VERSION_TABLE
 
-HEAD = "0002"
+HEAD = "0003"
 
 UPGRADE = """
 import asyncio, sys

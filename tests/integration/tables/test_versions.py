@@ -20,6 +20,7 @@ from tests.support.commands import command
 from tests.support.stack import clean_env
 from vibesurf_blocks.tables import Database, Upgraded, upgrade
 from vibesurf_blocks.tables.counts import COUNTS, count_tasks
+from vibesurf_blocks.tables.marks import MARKS
 from vibesurf_blocks.tables.upgrade import MIGRATIONS, VERSION_TABLE, head
 
 ROWS = 3
@@ -70,7 +71,7 @@ async def _tables(database: Database) -> dict[str, Table]:
     metadata = MetaData()
     async with database.read() as connection:
         await connection.run_sync(metadata.reflect)
-    ours = metadata.tables.keys() - {VERSION_TABLE, COUNTS.name}
+    ours = metadata.tables.keys() - {VERSION_TABLE, COUNTS.name, MARKS.name}
     return {name: table for name, table in metadata.tables.items() if name in ours}
 
 
@@ -161,7 +162,7 @@ async def _untouched(url: str) -> None:
         version = await connection.scalar(text(f"SELECT version_num FROM {VERSION_TABLE}"))
     await database.aclose()
     kept = {"schedules", "tasks", VERSION_TABLE}
-    assert (set(names) - {COUNTS.name}, version) == (kept, "9999")
+    assert (set(names) - {COUNTS.name, MARKS.name}, version) == (kept, "9999")
 
 
 async def test_the_command_refuses_a_newer_database(

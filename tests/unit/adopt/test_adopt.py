@@ -19,6 +19,7 @@ from vibesurf_blocks.adopt.report import What
 from vibesurf_blocks.errors import InvalidInput, Unavailable
 from vibesurf_blocks.settings import Settings
 from vibesurf_blocks.tables import Database, TaskRecord, TaskStore
+from vibesurf_blocks.tables.marks import Mark
 from vibesurf_blocks.tasks import Status
 
 STATUSES = [one.value for one in Status]
@@ -129,10 +130,16 @@ async def test_where_the_mirror_goes_on_does_not_depend_on_adopted_rows(
     await take(settings, path)
     database = Database(settings.tables_url)
     store = TaskStore(database)
-    assert await store.newest_update() is None  # an empty table, as far as Prefect goes: rebuilt
+    mark = Mark(database, settings.pool)
     mine = record_of("mine", Status.COMPLETED)
     await store.upsert([mine])
-    assert await store.newest_update() == mine.updated_at
+    assert await mark.read() is None
+    assert await mark.put(mine.updated_at)
+    async with database.write() as connection:
+        await connection.exec_driver_sql("DELETE FROM tasks WHERE task_id = 'mine'")
+    # The adopted row stands, but none that came from Prefect: that is read anew.
+    assert await mark.read() is None
+    await store.upsert([mine])
     assert await store.unfinished_ids() == []
     assert await store.active() is None
     async with database.read() as connection:

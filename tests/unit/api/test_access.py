@@ -226,7 +226,7 @@ async def test_tokens_are_compared_in_constant_time(monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize(
-    "path", ["/health", "/api/ready", "/openapi.json", "/docs", "/logos/llm-profile.png"]
+    "path", ["/health", "/api/ready", "/openapi.json", "/api/docs", "/logos/llm-profile.png"]
 )
 async def test_what_tells_nothing_is_read_without_a_token(path: str) -> None:
     assert (await ask(Behind(), path=path, token=TOKEN)).status_code == 200

@@ -15,20 +15,10 @@ from vibesurf_blocks.mirror import sync as module
 from vibesurf_blocks.mirror.sync import Sync
 from vibesurf_blocks.prefect_api import runs as prefect_runs
 from vibesurf_blocks.settings import Settings
-from vibesurf_blocks.tables import Database, TaskStore
-from vibesurf_blocks.tables.upgrade import upgrade
+from vibesurf_blocks.tables import TaskStore
 
 PAGES = 6
 LIMIT = 0.2
-
-
-@pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[TaskStore]:
-    url = f"sqlite:///{tmp_path / 'tables.db'}"
-    await upgrade(url)
-    database = Database(url)
-    yield TaskStore(database)
-    await database.aclose()
 
 
 class Slow(Sync):
