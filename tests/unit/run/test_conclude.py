@@ -29,7 +29,7 @@ async def test_no_message_of_a_state_shows_a_secret(stopped: bool) -> None:
     )
     run._checkpoints = SimpleNamespace(discard=lambda: None)
     run._elsewhere = SimpleNamespace(is_remote=False, end=lambda: asyncio.sleep(0, told))
-    run._publisher = SimpleNamespace(history=lambda _: None)
+    run._publisher = SimpleNamespace(history=lambda _: None, rest=lambda: asyncio.sleep(0))
     run._history, run._steps, run._log = [], 0, logging.getLogger(__name__)
     run._error, run._finished, run._opened, run._slot_taken = told, False, False, True
     if stopped:
