@@ -11,7 +11,8 @@ from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
+
+import pytest
 
 from tests.support.stack import LiveStack
 from vibesurf_blocks.cli import main
@@ -63,11 +64,12 @@ async def command(url: str, *words: str) -> Said:
     def call() -> Said:
         code = 0
         with (
-            patch("sys.argv", ["vibesurf-blocks", *words]),
-            patch.dict("os.environ", VIBESURF_API_URL=url),
+            pytest.MonkeyPatch.context() as here,
             redirect_stdout(io.StringIO()) as out,
             redirect_stderr(io.StringIO()) as err,
         ):
+            here.setattr(sys, "argv", ["vibesurf-blocks", *words])
+            here.setenv("VIBESURF_API_URL", url)
             try:
                 main()
             except SystemExit as end:

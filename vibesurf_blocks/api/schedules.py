@@ -156,7 +156,7 @@ async def create(context: Context, body: ScheduleCreate) -> ScheduleRecord:
         if prefect_deployments.in_order(now.deployment)[0].id != made.id:
             await _drop(context, found, made)
             raise _exists(body.flow_id)
-        now = await _describe(context, now, body)
+        now = await _describe(context, now, body, made)
         return await _written(context, now, made.id, {made.id: made.created or datetime.now(UTC)})
 
 
@@ -227,6 +227,7 @@ async def update(context: Context, flow_id: str, body: ScheduleUpdate) -> Schedu
         # All that may be refused comes before the first change.
         if body.task is not None:
             copies.check_holds_task(found)
+        _policy_slug(found, body, before)
         resume = active is True and found.deployment.paused
         if resume and len(found.deployment.schedules) > 1:
             msg = (
@@ -245,7 +246,7 @@ async def update(context: Context, flow_id: str, body: ScheduleUpdate) -> Schedu
                 )
         except ObjectNotFound:
             raise _no_schedule(flow_id) from None
-        await _describe(context, found, body)
+        await _describe(context, found, body, before)
         now = await _again(context, found, flow_id)
         since = {one.id: begun for one in found.deployment.schedules}
         if wanted is not None or (active and not before.active):
@@ -386,6 +387,7 @@ async def _describe(
     context: Context,
     found: Found,
     body: ScheduleCreate | ScheduleUpdate,
+    schedule: DeploymentSchedule,
 ) -> Found:
     """Set the description and the policies, where they are given and differ."""
     values: dict[str, str | list[str] | None] = {}
@@ -395,8 +397,8 @@ async def _describe(
         and (body.description is not None or isinstance(body, ScheduleUpdate))
     ):
         values["description"] = body.description
-    slug = found.spelling if len(found.deployment.schedules) > 1 else None
     tags = found.deployment.tags
+    slug = _policy_slug(found, body, schedule)
     new = with_policy(tags, slug, body.catchup, body.overlap)
     if new != tags:
         values["tags"] = new
@@ -404,6 +406,25 @@ async def _describe(
         return found
     await prefect_deployments.change_deployment(context.client, found.deployment.id, **values)
     return await _again(context, found, found.path)
+
+
+def _policy_slug(
+    found: Found, body: ScheduleCreate | ScheduleUpdate, schedule: DeploymentSchedule
+) -> str | None:
+    """What a policy of one schedule among several is told by; None where it is the only one.
+
+    Raises:
+        Conflict: It has no slug, so that a policy would be that of all of them.
+    """
+    if len(found.deployment.schedules) == 1 or (body.catchup is None and body.overlap is None):
+        return None
+    if schedule.slug is None:
+        msg = (
+            f"This schedule of {found.path} is one of several and has no slug, so no policy can "
+            "be told to be its own; give it a slug in Prefect first"
+        )
+        raise Conflict(msg)
+    return schedule.slug
 
 
 async def _locate(

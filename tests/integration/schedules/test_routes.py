@@ -189,3 +189,24 @@ async def test_policies_and_descriptions_show_on_the_deployment(
     assert {"catchup:all", "overlap:queue-all"} <= set(deployment.tags)
     assert deployment.parameters["task_description"] == "Say goodbye"
     await api.delete(f"/schedule/{name}")
+
+
+async def test_a_policy_is_that_of_the_schedule_that_was_named(
+    api: httpx.AsyncClient, prefect: PrefectClient
+) -> None:
+    name = unique("two")
+    deployment = await copy_agent(prefect, name)
+    first = datetime.now(UTC).replace(microsecond=0)
+    for slug in ("a", "b", None):
+        await fire_every(prefect, deployment, 86_400, first, slug)
+    path = f"/schedule/agent-run/{name}%23"
+    answer = await api.put(f"{path}b", json={"overlap": "skip"})
+    assert answer.status_code == 200, answer.text
+    assert (await prefect.read_deployment(deployment)).tags == ["overlap:skip@b"]
+    nameless = next(
+        one for one in (await prefect.read_deployment(deployment)).schedules if one.slug is None
+    )
+    answer = await api.put(f"{path}{nameless.id}", json={"overlap": "skip", "is_enabled": False})
+    assert answer.status_code == 409, answer.text
+    assert "has no slug" in answer.json()["detail"]
+    assert all(one.active for one in (await prefect.read_deployment(deployment)).schedules)
