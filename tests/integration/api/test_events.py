@@ -164,6 +164,7 @@ async def test_a_hundred_clients_hurt_nobody_and_leave_nothing(
     await completes(api, task_id)
 
 
+@pytest.mark.slow
 async def test_ends_of_every_kind_are_told(
     stack: LiveStack, api: httpx.AsyncClient, prefect: PrefectClient, books: Books
 ) -> None:

@@ -41,6 +41,7 @@ async def waiting(api: httpx.AsyncClient) -> list[str]:
     return [one["task_id"] for one in said["tasks"]]
 
 
+@pytest.mark.slow
 async def test_tasks_wait_by_priority_and_in_the_order_they_were_asked_for(
     api: httpx.AsyncClient, prefect: PrefectClient, site: Site, books: Books
 ) -> None:
@@ -83,6 +84,7 @@ async def test_tasks_wait_by_priority_and_in_the_order_they_were_asked_for(
     assert await waiting(api) == []
 
 
+@pytest.mark.slow
 async def test_a_task_that_waits_takes_the_slot_from_submits_that_do_not(
     api: httpx.AsyncClient, second_api: str, books: Books
 ) -> None:

@@ -62,6 +62,7 @@ async def full(stack: LiveStack, prefect: PrefectClient) -> AsyncIterator[None]:
 
 
 @pytest.mark.usefixtures("full")
+@pytest.mark.slow
 async def test_a_task_that_waits_too_long_and_a_stopped_batch_are_told(
     prefect: PrefectClient, books: Books, receiver: Receiver, block: str
 ) -> None:
@@ -91,6 +92,7 @@ async def test_a_task_that_waits_too_long_and_a_stopped_batch_are_told(
     assert len(receiver.taken) == 2
 
 
+@pytest.mark.slow
 async def test_alerts_in_the_pool_of_batches_are_moved_to_their_own(
     stack: LiveStack, prefect: PrefectClient
 ) -> None:

@@ -137,6 +137,7 @@ async def test_a_child_ends_with_a_batch_that_was_cancelled_without_a_process(
     assert await children(prefect, run) == [("1", StateType.CANCELLED)]
 
 
+@pytest.mark.slow
 async def test_a_batch_stops_at_a_failure_and_a_retry_runs_what_is_missing(
     api: httpx.AsyncClient, prefect: PrefectClient, site: Site
 ) -> None:
@@ -176,6 +177,7 @@ async def test_a_batch_stops_at_a_failure_and_a_retry_runs_what_is_missing(
     assert [site.hits[path] for path in ("/first", "/third")] == [1, 1]
 
 
+@pytest.mark.slow
 async def test_a_batch_paused_in_the_ui_starts_nothing_until_it_is_resumed(
     prefect: PrefectClient, books: Books
 ) -> None:
@@ -203,6 +205,7 @@ async def test_a_batch_paused_in_the_ui_starts_nothing_until_it_is_resumed(
     assert book.asked == [1, 1]
 
 
+@pytest.mark.slow
 async def test_parallel_items_run_in_sessions_of_their_own_up_to_the_slots(
     stack: LiveStack, api: httpx.AsyncClient, prefect: PrefectClient, books: Books
 ) -> None:

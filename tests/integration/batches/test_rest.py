@@ -130,6 +130,7 @@ async def command(stack: LiveStack, *words: str) -> tuple[int, str, str]:
     return process.returncode or 0, out.decode(), err.decode()
 
 
+@pytest.mark.slow
 async def test_a_file_is_run_from_the_command_line(
     stack: LiveStack, site: Site, tmp_path: Path
 ) -> None:

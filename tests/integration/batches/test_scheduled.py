@@ -15,6 +15,7 @@ from tests.support.schedules import due_runs, fire_every, unique
 from tests.support.site import Site
 
 
+@pytest.mark.slow
 async def test_a_scheduled_batch_runs_its_tasks_and_counts_as_one_occurrence(
     api: httpx.AsyncClient, prefect: PrefectClient, site: Site
 ) -> None:

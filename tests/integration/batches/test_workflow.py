@@ -84,6 +84,7 @@ async def test_one_then_two_then_three(prefect: PrefectClient, site: Site, block
     assert await children(prefect, run) == [("one", OK), ("two", OK), ("three", OK)]
 
 
+@pytest.mark.slow
 async def test_where_two_fails_it_is_tried_again(
     prefect: PrefectClient, site: Site, block: str
 ) -> None:
@@ -144,6 +145,7 @@ async def events(prefect: PrefectClient, run: FlowRun) -> list[str]:
     return [one["event"] for one in answer.json()["events"]]
 
 
+@pytest.mark.slow
 async def test_a_fallback_stands_in_and_people_are_told_once_though_the_workflow_was_killed(
     prefect: PrefectClient, site: Site, books: Books, receiver: Receiver, block: str
 ) -> None:

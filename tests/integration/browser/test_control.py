@@ -7,6 +7,7 @@ from uuid import UUID
 
 import httpx
 import psutil
+import pytest
 from prefect.client.orchestration import PrefectClient
 
 from tests.integration.browser.test_story import step_names
@@ -91,6 +92,7 @@ async def test_a_pause_keeps_the_answer_and_an_instruction_reaches_the_next_step
     assert web.sent == [BOTH]
 
 
+@pytest.mark.slow
 async def test_a_run_suspended_in_the_ui_finds_its_page_again(
     api: httpx.AsyncClient, prefect: PrefectClient, model: ModelServer, web: Web, named: str
 ) -> None:
@@ -112,6 +114,7 @@ async def test_a_run_suspended_in_the_ui_finds_its_page_again(
     assert len(model.asked) == 4
 
 
+@pytest.mark.slow
 async def test_a_budget_ends_a_run_whose_model_never_says_done(
     api: httpx.AsyncClient, prefect: PrefectClient, model: ModelServer, web: Web, named: str
 ) -> None:

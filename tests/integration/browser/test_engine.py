@@ -65,6 +65,7 @@ async def test_the_agent_modes_ask_the_model_for_three_different_answers(
     assert asked["flash"] == {"memory", "action"}
 
 
+@pytest.mark.slow
 async def test_dialogs_downloads_and_uploads(
     place: Workplace, model: ModelServer, web: Web, tmp_path: Path
 ) -> None:

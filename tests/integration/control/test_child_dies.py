@@ -204,6 +204,7 @@ async def resumed(api: httpx.AsyncClient) -> bool:
     return (await api.post("/tasks/resume", timeout=60)).status_code == httpx.codes.OK
 
 
+@pytest.mark.slow
 async def test_a_run_that_no_worker_watches_is_ended_when_its_process_died(
     stack: LiveStack, api: httpx.AsyncClient, prefect: PrefectClient, books: Books
 ) -> None:

@@ -10,6 +10,7 @@ from itertools import pairwise
 from uuid import UUID, uuid4
 
 import httpx
+import pytest
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.actions import WorkPoolUpdate
 from prefect.client.schemas.objects import StateType, WorkerStatus
@@ -121,6 +122,7 @@ async def test_two_workers_never_run_two_at_once(
     assert set(site.hits.values()) == {1}
 
 
+@pytest.mark.slow
 async def test_with_two_slots_two_run_in_different_sessions(
     stack: LiveStack, api: httpx.AsyncClient, prefect: PrefectClient, books: Books
 ) -> None:
@@ -140,6 +142,7 @@ async def test_with_two_slots_two_run_in_different_sessions(
             await completes(api, task_id)
 
 
+@pytest.mark.slow
 async def test_a_paused_run_holds_one_of_two_slots(
     stack: LiveStack, api: httpx.AsyncClient, prefect: PrefectClient, books: Books
 ) -> None:
@@ -162,6 +165,7 @@ async def test_a_paused_run_holds_one_of_two_slots(
             await completes(api, task_id)
 
 
+@pytest.mark.slow
 async def test_a_run_that_no_worker_started_waits_for_the_slot_too(
     stack: LiveStack, api: httpx.AsyncClient, prefect: PrefectClient, books: Books
 ) -> None:

@@ -93,6 +93,7 @@ async def test_a_run_is_not_taken_for_deleted_because_it_could_not_be_read_at_fi
     page.released.set()
 
 
+@pytest.mark.slow
 async def test_a_run_deleted_from_prefect_does_not_stay_active(
     api: httpx.AsyncClient, prefect: PrefectClient, site: Site
 ) -> None:

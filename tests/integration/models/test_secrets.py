@@ -73,6 +73,7 @@ async def test_a_run_has_its_secrets_until_it_ends(
         await read_tools(prefect, run, task)
 
 
+@pytest.mark.slow
 async def test_the_runs_of_a_scheduled_task_have_its_secrets(
     api: httpx.AsyncClient, prefect: PrefectClient, site: Site
 ) -> None:

@@ -97,6 +97,7 @@ async def rows(api: httpx.AsyncClient, *runs: FlowRun) -> None:
         await ends(api, str(run.id))
 
 
+@pytest.mark.slow
 async def test_what_is_pruned_is_gone_and_the_newest_submitted_task_stays(
     stack: LiveStack,
     api: httpx.AsyncClient,

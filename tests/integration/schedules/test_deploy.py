@@ -47,6 +47,7 @@ async def deployed(stack: LiveStack, prefect: PrefectClient) -> AsyncIterator[Li
         await prefect.delete_deployment((await prefect.read_deployment_by_name(path)).id)
 
 
+@pytest.mark.slow
 async def test_a_deploy_shows_and_a_redeploy_changes_nothing(
     deployed: LiveStack, api: httpx.AsyncClient, prefect: PrefectClient
 ) -> None:

@@ -27,10 +27,7 @@ def folder() -> Iterator[Path]:
 
 
 @pytest_asyncio.fixture(
-    scope="module",
-    loop_scope="module",
-    params=[pytest.param("sqlite", marks=pytest.mark.slow), "postgres"],
-    name="kept",
+    scope="module", loop_scope="module", params=["sqlite", "postgres"], name="kept"
 )
 async def kept_server(request: pytest.FixtureRequest, folder: Path) -> AsyncIterator[LocalServer]:
     server = LocalServer(folder / request.param, cast("Database", request.param))

@@ -15,7 +15,7 @@ from tests.support.eventually import eventually, slowness
 from tests.support.local_server import LocalServer
 from tests.support.worker_load import make_target, worker_load
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
 
 
 async def test_serves_the_api_and_the_ui(server: LocalServer, client: httpx.AsyncClient) -> None:
