@@ -34,6 +34,7 @@ def engine_on(stack: LiveStack, task: str) -> BackendEngine:
     )
 
 
+@pytest.mark.slow
 async def test_our_own_api_is_a_backend(
     stack: LiveStack, api: httpx.AsyncClient, books: Books
 ) -> None:

@@ -56,6 +56,7 @@ async def test_timeout_seconds(
     assert shown["stop_reason"] is None
 
 
+@pytest.mark.slow
 async def test_pauses_do_not_count_towards_the_timeout(
     api: httpx.AsyncClient, prefect: PrefectClient, books: Books
 ) -> None:

@@ -71,6 +71,7 @@ async def spans(prefect: PrefectClient, ids: list[str]) -> list[tuple[float, flo
     return sorted(found)
 
 
+@pytest.mark.slow
 async def test_queued_runs_start_in_the_order_they_were_asked_for(
     stack: LiveStack, api: httpx.AsyncClient, prefect: PrefectClient, site: Site, books: Books
 ) -> None:

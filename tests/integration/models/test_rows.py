@@ -134,6 +134,7 @@ async def test_a_profile_that_is_gone_when_its_run_begins_is_the_runs_error(
     assert row["error_message"].startswith("LLM profile 'gone' cannot be used: api_key: must be")
 
 
+@pytest.mark.slow
 async def test_a_task_without_a_profile_uses_the_default_one_and_its_row_says_so(
     api: httpx.AsyncClient, prefect: PrefectClient, site: Site
 ) -> None:

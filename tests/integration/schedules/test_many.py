@@ -43,6 +43,7 @@ async def looks(mirror: ScheduleMirror, store: ScheduleStore) -> dict[str, Sched
     return {row.id: row for row in await store.all()}
 
 
+@pytest.mark.slow
 async def test_whatever_is_edited_shows_within_a_round(
     prefect: PrefectClient, store: ScheduleStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
