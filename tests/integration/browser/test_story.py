@@ -1,4 +1,4 @@
-"""A task from the submit to the report: a form is filled in, a table is read over three pages."""
+"""From the command to the report: a form is filled in, a table is read over three pages."""
 
 from __future__ import annotations
 
@@ -19,11 +19,12 @@ from prefect.client.schemas.filters import (
 )
 from prefect.client.schemas.sorting import TaskRunSort
 
+from tests.support.commands import command
 from tests.support.model_server import ModelServer, done
 from tests.support.moves import clicks, moves, opens, types
 from tests.support.profiles import KEY
 from tests.support.stack import LiveStack
-from tests.support.tasks import completes, submit
+from tests.support.tasks import completes
 from tests.support.web import Web
 from vibesurf_blocks.prefect_api.artifacts import PICTURE_KEY
 
@@ -49,7 +50,9 @@ async def test_a_form_is_filled_in_and_three_pages_are_read(
         done(ANSWER),
     )
 
-    task_id = await submit(api, TASK, llm_profile_name=named)
+    said = await command(stack.api, "run", TASK, "--profile", named, "--session", "s-1", "--json")
+    assert said.code == 0, said.words
+    task_id = said.json["task_id"]
     row = await completes(api, task_id)
 
     assert web.sent == [{"name": "Ada", "mail": "ada@example.org", "size": "small"}]
