@@ -1,6 +1,7 @@
 """An agent's task as a flow run: take the slot, open the engine, step until done, report."""
 
-from __future__ import annotations
+# Annotations are not postponed here: Prefect makes a model of them for each run, and would make it
+# twice.
 
 from typing import Any
 

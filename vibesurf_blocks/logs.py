@@ -154,9 +154,9 @@ def hide_also(hide: Callable[[str], str]) -> None:
 
 
 def _handlers() -> Iterator[logging.Handler]:
-    names = list(logging.Logger.manager.loggerDict)
-    for logger in (logging.getLogger(), *map(logging.getLogger, names)):
-        yield from logger.handlers
+    for logger in (logging.getLogger(), *list(logging.Logger.manager.loggerDict.values())):
+        if isinstance(logger, logging.Logger):  # the others stand for loggers nobody asked for
+            yield from logger.handlers
 
 
 def of_uvicorn(settings: Settings) -> dict[str, Any] | None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
@@ -15,6 +17,8 @@ from vibesurf_blocks.errors import StackError
 from vibesurf_blocks.sites import SiteList, Sites
 
 POOL_DEFAULT = "vibesurf"
+
+_PREFIX: Final = "VIBESURF_"
 
 TOKEN_LENGTH: Final = 16
 """Characters of an API token at the least."""
@@ -32,7 +36,7 @@ class Settings(BaseSettings):
     Instances are values: build one where a part starts and hand it on.
     """
 
-    model_config = SettingsConfigDict(env_prefix="VIBESURF_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix=_PREFIX, frozen=True, extra="ignore")
 
     home: Annotated[Path, Field(description="Folder that holds everything the stack writes.")] = (
         Path("~/.vibesurf-blocks")
@@ -404,6 +408,12 @@ class Settings(BaseSettings):
     def _absolute(cls, value: Path | None) -> Path | None:
         return value.expanduser().absolute() if value is not None else None
 
+    @staticmethod
+    def here() -> Settings:
+        """The settings of this process's environment, read once for as long as it is the same."""
+        environment = os.environ.items()
+        return _read(frozenset(one for one in environment if one[0].upper().startswith(_PREFIX)))
+
     @property
     def sites(self) -> Sites:
         """What agents may fetch."""
@@ -489,3 +499,8 @@ def _check_token(token: str) -> None:
             "-._~+/= only"
         )
         raise ValueError(msg)
+
+
+@lru_cache(maxsize=1)
+def _read(_given: frozenset[tuple[str, str]]) -> Settings:
+    return Settings()

@@ -17,13 +17,14 @@ from prefect.server.api.block_types import read_block_documents_for_block_type
 from prefect.server.api.server import create_app, custom_internal_exception_handler
 from prefect.server.events.schemas import lifecycle
 from prefect.server.schemas.core import BlockDocument
-from prefect.workers.base import BaseWorker
+from prefect.workers.base import BaseJobConfiguration, BaseWorker
 from starlette.requests import Request
 
 from vibesurf_blocks.prefect_api.block_documents import DOCUMENT_EVENTS
 from vibesurf_blocks.prefect_api.pruning import AT_ONCE
 from vibesurf_blocks.stack.prefect_server import server_settings, sqlite_url
 from vibesurf_blocks.stack.retry_busy import BUSY_BODY
+from vibesurf_blocks.worker.configuration import VibesurfJobConfiguration
 
 
 def settings(home: Path) -> dict[str, str]:
@@ -38,6 +39,24 @@ def test_the_worker_may_leave_out_the_submitting_state() -> None:
     assert inspect.iscoroutinefunction(BaseWorker._propose_submitting_state)
     parameters = inspect.signature(BaseWorker._propose_submitting_state).parameters
     assert list(parameters) == ["self", "flow_run"]
+
+
+@pytest.mark.parametrize("method", ["_get_scheduled_flow_runs", "get_and_submit_flow_runs"])
+def test_the_worker_may_say_which_runs_are_to_be_claimed(method: str) -> None:
+    assert inspect.iscoroutinefunction(getattr(BaseWorker, method))
+    assert "_get_scheduled_flow_runs" in inspect.getsource(BaseWorker.get_and_submit_flow_runs)
+
+
+def test_the_worker_may_know_the_environment_of_its_runs() -> None:
+    kept = VibesurfJobConfiguration._base_environment()
+    assert kept == BaseJobConfiguration._base_environment()
+    kept["X"] = "changed by its owner"
+    assert VibesurfJobConfiguration._base_environment() == BaseJobConfiguration._base_environment()
+    with prefect.settings.temporary_settings(
+        {prefect.settings.PREFECT_API_URL: "http://other/api"}
+    ):
+        other = VibesurfJobConfiguration._base_environment()
+    assert other["PREFECT_API_URL"] == "http://other/api"
 
 
 def test_block_documents_of_a_type_are_read_all_at_once() -> None:

@@ -42,6 +42,15 @@ def test_each_is_read_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> N
     assert settings.tables_url == "postgresql://db/agents"
 
 
+def test_the_environment_is_read_again_where_it_changed(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = Settings.here()
+    assert Settings.here() is first
+    monkeypatch.setenv("VIBESURF_SLOTS", "3")
+    assert Settings.here().slots == 3
+    monkeypatch.delenv("VIBESURF_SLOTS")
+    assert Settings.here().slots == 1
+
+
 def test_relative_folders_do_not_move_with_the_process(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -65,6 +67,26 @@ def test_a_setting_that_is_gone_is_noticed(
     monkeypatch.setitem(warm._GIVEN, "PREFECT_API_KEY", "was set for the fork server")
     warm.take_over_environment()
     assert reread()
+
+
+def test_models_of_prefect_are_built_before_the_first_run() -> None:
+    """With one left, each run spends some of its way to Running on building it."""
+    program = (
+        "from importlib import import_module\n"
+        "from vibesurf_blocks.worker.worker import preloads\n"
+        "for name in preloads(): import_module(name)\n"
+        "from pydantic import BaseModel\n"
+        "def below(base):\n"
+        "    for one in base.__subclasses__():\n"
+        "        yield one\n"
+        "        yield from below(one)\n"
+        "print([f'{one.__module__}.{one.__name__}' for one in below(BaseModel)\n"
+        "       if one.__module__.startswith('prefect.') and not one.__pydantic_complete__])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=120
+    )
+    assert done.stdout.strip() == "[]"
 
 
 def test_getting_warm_starts_no_thread() -> None:

@@ -14,9 +14,7 @@ from prefect.events.filters import (
     EventAnyResourceFilter,
     EventFilter,
     EventNameFilter,
-    EventRelatedFilter,
 )
-from prefect.events.schemas.events import ResourceSpecification
 
 logger = logging.getLogger(__name__)
 
@@ -31,11 +29,13 @@ class Hint:
     Attributes:
         run_id: The run, None where the stream was (re)connected.
         name: Name of the event, empty where the stream was (re)connected.
+        pool: Name of the run's work pool, None where it has none or the event is about no run.
         payload: What the event tells, for what need not be right: metrics.
     """
 
     run_id: UUID | None
     name: str = ""
+    pool: str | None = None
     payload: Mapping[str, object] = field(default_factory=dict)
 
 
@@ -51,12 +51,16 @@ def run_id_of(event: Event) -> UUID | None:
     return None
 
 
+def pool_of(event: Event) -> str | None:
+    """Name of the work pool of the run that an event is about, None where it tells of none."""
+    return next((one.name for one in event.related if one.role == "work-pool"), None)
+
+
 async def hints(
     *,
     names: Sequence[str] = (),
     prefixes: Sequence[str] = (),
     run_id: UUID | None = None,
-    pool: str | None = None,
 ) -> AsyncIterator[Hint]:
     """Yield a hint for each matching event, and an empty one after each (re)connection.
 
@@ -67,24 +71,11 @@ async def hints(
         names: Exact event names.
         prefixes: Beginnings of event names, ending in a dot.
         run_id: Only events about this run, where given.
-        pool: Only events about runs of this work pool, where given.
     """
     wanted = EventFilter(
         event=EventNameFilter(name=list(names), prefix=[f"{p.rstrip('.')}." for p in prefixes]),
         any_resource=(
             EventAnyResourceFilter(id=[f"{_RUN_PREFIX}{run_id}"]) if run_id is not None else None
-        ),
-        related=(
-            EventRelatedFilter(
-                labels=ResourceSpecification(
-                    {
-                        "prefect.resource.role": "work-pool",
-                        "prefect.resource.name": pool,
-                    }
-                )
-            )
-            if pool is not None
-            else None
         ),
     )
     failures = 0
@@ -94,7 +85,7 @@ async def hints(
                 failures = 0
                 yield Hint(None)
                 async for event in events:
-                    yield Hint(run_id_of(event), event.event, event.payload)
+                    yield Hint(run_id_of(event), event.event, pool_of(event), event.payload)
         except Exception as error:  # noqa: BLE001 - whatever broke the stream, it is opened again
             log = logger.warning if failures == 2 else logger.debug
             log("The stream of Prefect's events broke (%r); opening it again.", error)

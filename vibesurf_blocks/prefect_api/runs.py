@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -128,9 +128,20 @@ def _claim_order(run: FlowRun) -> tuple[bool, int, datetime, UUID]:
     return (pending, rank, asked or state.timestamp, run.id)
 
 
-async def next_due(client: PrefectClient, pool: str, after: datetime) -> datetime | None:
-    """When the pool's next run falls due after a moment (UTC), None where none is scheduled."""
+async def next_due(
+    client: PrefectClient, pool: str, after: datetime, *, but: Collection[UUID] = ()
+) -> datetime | None:
+    """When the pool's next run falls due after a moment (UTC), None where none is scheduled.
+
+    Args:
+        client: Prefect.
+        pool: The work pool.
+        after: The moment.
+        but: Runs that do not count.
+    """
     scheduled = in_states([StateType.SCHEDULED])
+    if but:
+        scheduled.id = FlowRunFilterId(not_any_=list(but))
     scheduled.next_scheduled_start_time = FlowRunFilterNextScheduledStartTime(after_=after)
     runs = await client.read_flow_runs(
         flow_run_filter=scheduled,

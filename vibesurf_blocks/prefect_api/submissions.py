@@ -92,10 +92,7 @@ class Submitter:
         """Read who has the slot and who could run a task, all at once."""
         now = datetime.now(UTC)
         in_slots = in_states(SLOT_STATES)
-        holders, loose, first, online, previous = await asyncio.gather(
-            self._client.read_flow_runs(
-                flow_run_filter=in_slots, work_pool_filter=of_pool(self._pool)
-            ),
+        loose, first, online, previous = await asyncio.gather(
             # Runs started without a pool hold a slot of the workspace all the same.
             self._client.read_flow_runs(flow_filter=_agent_flow(), flow_run_filter=in_slots),
             self._client.read_flow_runs(
@@ -107,9 +104,14 @@ class Submitter:
             self._worker_online(),
             self.last(),
         )
-        active = [run for run in (*holders, *loose) if holds_slot(run.state)]
+        holders: list[FlowRun] = []
+        if len(first) == _FIRST:  # one that holds a slot may be behind those that wait longer
+            holders = await self._client.read_flow_runs(
+                flow_run_filter=in_slots, work_pool_filter=of_pool(self._pool)
+            )
+        active = [run for run in (*first, *holders, *loose) if holds_slot(run.state)]
         active.sort(key=lambda run: (run.start_time or datetime.max.replace(tzinfo=UTC), run.id))
-        active += [run for run in first if holds_slot(run.state) or _is_due(run, now)]
+        active += [run for run in first if _is_due(run, now)]
         return Situation(next(iter(active), None), online, previous)
 
     async def _worker_online(self) -> bool:

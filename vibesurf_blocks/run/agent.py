@@ -101,7 +101,7 @@ class AgentRun:
         ):
             msg = "An agent runs inside an asynchronous flow run only."
             raise EngineError(msg)
-        settings = Settings()
+        settings = Settings.here()
         client, run = running.client, running.flow_run
         task, profile = await settle(client, run, task)
         backend = await read_backend(client, profile)

@@ -113,4 +113,4 @@ def unfinished(workspace: Path) -> list[UUID]:
 
 def forget(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:  # noqa: ARG001
     """Forget what was kept of a run; a hook for states after which it is not run again."""
-    CheckpointFile(Settings().workspace_dir, str(flow_run.id)).discard()
+    CheckpointFile(Settings.here().workspace_dir, str(flow_run.id)).discard()

@@ -48,7 +48,7 @@ def salvage(flow_run: dict[str, Any]) -> int:
 
 
 async def _salvage(run: FlowRun) -> None:
-    settings = Settings()
+    settings = Settings.here()
     file = CheckpointFile(settings.workspace_dir, str(run.id))
     with file.alone():
         kept = file.load()

@@ -24,9 +24,9 @@ import tempfile
 import time
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Self
+from urllib.parse import quote
 
 import psutil
-import sqlalchemy as sa
 
 from vibesurf_blocks.errors import StackError
 
@@ -175,12 +175,9 @@ class EmbeddedPostgres:
         """
         if self._sockets is None:
             raise StackError("PostgreSQL was not started.")
-        return sa.URL.create(
-            "postgresql+asyncpg",
-            username=SUPERUSER,
-            database="postgres",
-            query={"host": str(self._sockets)},
-        ).render_as_string(hide_password=False)
+        # Written out: whoever only keeps the stack running needs SQLAlchemy for nothing else.
+        host = quote(str(self._sockets), safe="")
+        return f"postgresql+asyncpg://{SUPERUSER}@/postgres?host={host}"
 
     # ---------------------------------------------------------------- start
 

@@ -19,8 +19,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import sqlalchemy as sa
-
 from vibesurf_blocks import logs
 from vibesurf_blocks.errors import StackError
 from vibesurf_blocks.settings import Settings
@@ -35,6 +33,11 @@ if TYPE_CHECKING:
 GRACE_SECONDS = 1
 """Seconds that open requests and WebSockets get to end before they are cancelled."""
 
+_CSRF_PROTECTION = (
+    "PREFECT_SERVER_API_CSRF_PROTECTION_ENABLED",
+    "PREFECT_SERVER_CSRF_PROTECTION_ENABLED",
+)
+
 
 def prefect_home(home: Path) -> Path:
     """Folder that takes the place of `~/.prefect`."""
@@ -43,6 +46,8 @@ def prefect_home(home: Path) -> Path:
 
 def sqlite_url(home: Path) -> str:
     """SQLAlchemy URL of the server's database where it is SQLite."""
+    import sqlalchemy as sa  # noqa: PLC0415 - by far the most of what this module would import
+
     return sa.URL.create(
         "sqlite+aiosqlite", database=str(prefect_home(home) / "prefect.db")
     ).render_as_string(hide_password=False)
@@ -51,7 +56,9 @@ def sqlite_url(home: Path) -> str:
 def server_settings(host: str, port: int, database_url: str, home: Path) -> dict[str, str]:
     """Prefect settings, by environment variable, of the server that `run_server` runs."""
     folder = prefect_home(home)
+    no_tokens = {} if asks_for_csrf_tokens() else {_CSRF_PROTECTION[0]: "false"}
     return {
+        **no_tokens,
         "PREFECT_HOME": str(folder),
         "PREFECT_SERVER_API_HOST": host,
         "PREFECT_SERVER_API_PORT": str(port),
@@ -69,6 +76,14 @@ def server_settings(host: str, port: int, database_url: str, home: Path) -> dict
         # than three occurrences in 100 days: Prefect works theirs out anew each time.
         "PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "2",
     }
+
+
+def asks_for_csrf_tokens() -> bool:
+    """Whether clients of this server need tokens, or have to ask whether they do.
+
+    The server is told the same: that it wants none where nobody has set that it does.
+    """
+    return any(name in os.environ for name in _CSRF_PROTECTION)
 
 
 def run_server(host: str, port: int, database_url: str, home: Path) -> None:
@@ -92,6 +107,7 @@ def run_server(host: str, port: int, database_url: str, home: Path) -> None:
         # The environment before the first import of the server: its loops read it then.
         os.environ.update(settings, DO_NOT_TRACK="1")
         with _prefect_settings(settings):
+            import sqlalchemy as sa  # noqa: PLC0415 - as in `sqlite_url`
             import uvicorn  # noqa: PLC0415 - after the environment
             from prefect.settings import get_current_settings  # noqa: PLC0415
 

@@ -25,7 +25,11 @@ from vibesurf_blocks.prefect_api.version_check import CHECKED
 from vibesurf_blocks.processes.client import Child, ForkServer
 from vibesurf_blocks.settings import Settings
 from vibesurf_blocks.stack import postgres
-from vibesurf_blocks.stack.prefect_server import prefect_home, sqlite_url
+from vibesurf_blocks.stack.prefect_server import (
+    asks_for_csrf_tokens,
+    prefect_home,
+    sqlite_url,
+)
 from vibesurf_blocks.stack.ready import listening_socket, wait_ready
 from vibesurf_blocks.workspace import checkpoints_dir
 
@@ -39,11 +43,11 @@ _SETTLED_SECONDS = 30.0
 _LOOK_SECONDS = 0.25
 _SERVER_AUTH = "PREFECT_SERVER_API_AUTH_STRING"
 _CLIENT_AUTH = "PREFECT_API_AUTH_STRING"
+_CLIENT_CSRF = "PREFECT_CLIENT_CSRF_SUPPORT_ENABLED"
 
 _PRELOAD = (
     "prefect.flow_engine",
     "vibesurf_blocks.worker.worker",
-    "vibesurf_blocks.worker.warm",
     "vibesurf_blocks.worker.child",
     "vibesurf_blocks.mirror.service",
     "vibesurf_blocks.api.app",
@@ -89,7 +93,8 @@ class Stack:
         self._given_api = os.environ.get("PREFECT_API_URL") or None
         self._env = self._parts_env()
         # In the environment of the parts, so that what is read from it is read once for all.
-        self._forks = ForkServer([*_PRELOAD, *named], env=self._env)
+        warm = "vibesurf_blocks.worker.warm"
+        self._forks = ForkServer([*_PRELOAD, *named, warm], env=self._env)
         self._children: dict[str, Child] = {}
         self._prefect: dict[str, Any] = {}
         self._keepers: list[asyncio.Task[None]] = []
@@ -169,8 +174,11 @@ class Stack:
         given = {name: os.environ[name] for name in os.environ if name != "VIBESURF_METRICS_PORT"}
         # Whoever sets the server's password need not set the clients' as well.
         password = os.environ.get(_SERVER_AUTH) if self._given_api is None else None
+        # Each client asks for a token first, unless it is told that the server wants none.
+        tokens = self._given_api is not None or asks_for_csrf_tokens()
         return {
             **CHECKED,
+            **({} if tokens else {_CLIENT_CSRF: "false"}),
             **({_CLIENT_AUTH: password} if password else {}),
             **given,
             "PREFECT_API_URL": self._given_api or f"{self._prefect_ui}/api",

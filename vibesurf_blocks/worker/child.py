@@ -52,7 +52,7 @@ def run(
             sys.path.insert(1, entry)
     take_over_environment()
     claimed = FlowRun.model_validate(flow_run)
-    logs.configure_run(Settings(), str(claimed.id))
+    logs.configure_run(Settings.here(), str(claimed.id))
     with handle_engine_signals(claimed.id):
         flow = _import(claimed, module_path) if module_path else asyncio.run(_load(claimed))
         logger = cast(logging.Logger, flow_run_logger(claimed))  # an adapter, which serves as one

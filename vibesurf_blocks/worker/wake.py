@@ -48,9 +48,9 @@ class Waker:
         look: Callable[[], Awaitable[datetime | None]],
         *,
         poll_seconds: float,
-        pool: str | None = None,
+        pool: str,
     ) -> None:
-        """Wake at the latest after `poll_seconds`; with `pool` on events of its runs alone."""
+        """Wake at the latest after `poll_seconds`, and not for runs of other pools than `pool`."""
         self._look = look
         self._poll_seconds = poll_seconds
         self._pool = pool
@@ -77,8 +77,11 @@ class Waker:
                 await task
 
     async def _listen(self) -> None:
-        async for _ in hints(names=_NAMES, pool=self._pool):
-            self._wake.set()
+        async for hint in hints(names=_NAMES):
+            # Without a pool: events may have been missed, schedules changed, or a run outside of
+            # all pools has left the workspace.
+            if hint.pool in {None, self._pool}:
+                self._wake.set()
 
     async def _loop(self) -> None:
         while True:

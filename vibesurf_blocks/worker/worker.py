@@ -45,6 +45,7 @@ from vibesurf_blocks.worker.wake import Waker
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun, State
+    from prefect.client.schemas.responses import WorkerFlowRunResponse
 
 
 HEARTBEAT_SECONDS = 5
@@ -56,6 +57,7 @@ PARENTS_AT_ONCE = 10
 ALERTS_AT_ONCE = 10
 """Alerts that may be delivered at once where their work pool does not say it."""
 
+_SLOTS = "VIBESURF_SLOTS"
 _RECOVER_SECONDS = 3.0
 _SALVAGE_SECONDS = 20.0
 _GIVE_UP_SECONDS = 3.0
@@ -66,14 +68,17 @@ def preloads() -> list[str]:
     named = [point.value for point in entry_points(group="vibesurf_blocks.preload")]
     return [
         "prefect.flow_engine",
-        "vibesurf_blocks.worker.warm",
         "vibesurf_blocks.worker.child",
         *named,
+        "vibesurf_blocks.worker.warm",
     ]
 
 
 _LATE = timedelta(seconds=1)
 """How long after its event a run may become visible."""
+
+_START = timedelta(seconds=0.5)
+"""What a run takes from its claim to Running, as a rule."""
 
 
 @dataclass(slots=True)
@@ -134,6 +139,7 @@ class VibesurfWorker(BaseWorker[VibesurfJobConfiguration, VibesurfVariables, Vib
         self._stopping: dict[UUID, asyncio.Task[None]] = {}
         self._claiming = asyncio.Lock()
         self._claimed: set[UUID] = set()
+        self._taking: set[UUID] = set()
         self._recovered = 0.0
         self._occurrences = Occurrences(
             work_pool_name, timedelta(seconds=self._settings.missed_seconds)
@@ -141,7 +147,7 @@ class VibesurfWorker(BaseWorker[VibesurfJobConfiguration, VibesurfVariables, Vib
         self._waker = Waker(
             self._look,
             poll_seconds=self._settings.poll_seconds,
-            pool=work_pool_name if self._beside_another else None,
+            pool=work_pool_name,
         )
         self._fence = Fence(self._give_sign, self._is_at_risk, self._end_fenced)
 
@@ -220,16 +226,24 @@ class VibesurfWorker(BaseWorker[VibesurfJobConfiguration, VibesurfVariables, Vib
         """Claim due runs where a slot is free."""
         async with self._claiming:
             await self._occurrences.catch_up(self.client)
-            claimed: list[FlowRun] = []
-            if await self._slots.free(self.work_pool) > 0:
-                claimed = await super().get_and_submit_flow_runs()
-            taking = {run.id for run in claimed}
-
-            async def taken() -> bool:
-                return await self._slots.free(self.work_pool, taking) <= 0
-
-            await self._occurrences.queue(self.client, taken, taking)
+            claimed = await super().get_and_submit_flow_runs()
+            before, self._taking = self._taking, {run.id for run in claimed}
+            if self._taking <= before:
+                await self._occurrences.queue(self.client, self._are_slots_taken, self._taking)
             return claimed
+
+    async def _are_slots_taken(self) -> bool:
+        return await self._slots.free(self.work_pool, self._taking) <= 0
+
+    async def _get_scheduled_flow_runs(self) -> list[WorkerFlowRunResponse]:
+        """What may be claimed now: nothing where no slot is free.
+
+        Private to Prefect, whose own method knows nothing of slots.
+        """
+        free, due = await asyncio.gather(
+            self._slots.free(self.work_pool), super()._get_scheduled_flow_runs()
+        )
+        return due if free > 0 else []
 
     async def run(
         self,
@@ -257,11 +271,14 @@ class VibesurfWorker(BaseWorker[VibesurfJobConfiguration, VibesurfVariables, Vib
         configuration: VibesurfJobConfiguration,
         started: anyio.abc.TaskStatus[int],
     ) -> VibesurfWorkerResult:
-        if not await self._slots.confirm(flow_run.id, self.work_pool):
+        confirmed, without = await asyncio.gather(
+            self._slots.confirm(flow_run.id, self.work_pool), forsaken(self.client, [flow_run])
+        )
+        if not confirmed:
             started.started(0)
             await self._hand_back(flow_run)
             return VibesurfWorkerResult(identifier="handed back", status_code=0)
-        if (why := (await forsaken(self.client, [flow_run])).get(flow_run.id)) is not None:
+        if (why := without.get(flow_run.id)) is not None:
             started.started(0)
             await self.client.set_flow_run_state(flow_run.id, Cancelled(message=why), force=True)
             return VibesurfWorkerResult(identifier="forsaken", status_code=0)
@@ -271,6 +288,10 @@ class VibesurfWorker(BaseWorker[VibesurfJobConfiguration, VibesurfVariables, Vib
             )
             # The workspace has as many slots as the pool, so that its limit alone counts.
             slots = str(max(1, self._slots.limit(self.work_pool)))
+            env = {key: value for key, value in configuration.env.items() if value is not None}
+            # Set where it is another only: what the fork server has read is not read again.
+            if env.get(_SLOTS, str(self._settings.slots)) != slots:
+                env[_SLOTS] = slots
             child = await self._forks.spawn(
                 "vibesurf_blocks.worker.child:run",
                 {
@@ -280,10 +301,7 @@ class VibesurfWorker(BaseWorker[VibesurfJobConfiguration, VibesurfVariables, Vib
                     "stream_output": configuration.stream_output,
                 },
                 name="vibesurf:run",
-                env={
-                    **{key: value for key, value in configuration.env.items() if value is not None},
-                    "VIBESURF_SLOTS": slots,
-                },
+                env=env,
                 cwd=str(folder),
             )
             running = _Running(child, flow_run, configuration.stop_grace_seconds)
@@ -364,13 +382,17 @@ class VibesurfWorker(BaseWorker[VibesurfJobConfiguration, VibesurfVariables, Vib
             return None
         begun = datetime.now(UTC)
         self._metrics.slots(self._serves, self._slots.limit(pool))
+        before = self._taking
         await self.get_and_submit_flow_runs()
+        if not self._taking <= before:
+            # A run is about to start, and nothing competes with it that can wait.
+            return begun + _START
         await self._enforce_stops()
         await self._enforce_deadlines()
         await self._recover()
         # What was due before has been seen: it is claimed, or waits for the end of another run,
         # which wakes. Only what an unfinished transaction may have hidden is looked for again.
-        return await next_due(self.client, pool.name, after=begun - _LATE)
+        return await next_due(self.client, pool.name, after=begun - _LATE, but=self._taking)
 
     async def _hand_back(self, flow_run: FlowRun) -> None:
         found = await read_runs(self.client, [flow_run.id])

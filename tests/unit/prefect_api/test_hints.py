@@ -1,4 +1,4 @@
-"""Which run an event is about."""
+"""Which run an event is about, and of which pool."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from prefect.events import Event
 from prefect.events.schemas.events import RelatedResource, Resource
 
-from vibesurf_blocks.prefect_api.hints import run_id_of
+from vibesurf_blocks.prefect_api.hints import pool_of, run_id_of
 
 RUN = uuid4()
 
@@ -36,3 +36,18 @@ def event(resource: str, *related: str) -> Event:
 )
 def test_the_run_is_the_resource_or_a_related_one(told: Event, run: UUID | None) -> None:
     assert run_id_of(told) == run
+
+
+def test_the_pool_is_the_related_work_pool() -> None:
+    told = event(f"prefect.flow-run.{RUN}", "prefect.flow.1")
+    assert pool_of(told) is None
+    told.related.append(
+        RelatedResource(
+            {
+                "prefect.resource.id": "prefect.work-pool.1",
+                "prefect.resource.role": "work-pool",
+                "prefect.resource.name": "agents",
+            }
+        )
+    )
+    assert pool_of(told) == "agents"
