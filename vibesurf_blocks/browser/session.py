@@ -213,6 +213,11 @@ def lives(pid: int) -> bool:
         return False
 
 
+def is_keeper(command: list[str]) -> bool:
+    """Whether a process with this command line keeps a browser."""
+    return str(_KEEPER) in command
+
+
 def browser_folders(workspace: Path) -> list[Path]:
     """The folders in which sessions of a workspace keep a browser, or have kept one."""
     return [path.parent for path in workspace.glob(f"*/{FOLDER}/keeper.json")]

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
 
-from vibesurf_blocks.browser.session import FOLDER, keepers
+from vibesurf_blocks.browser.session import FOLDER, is_keeper, keepers
 from vibesurf_blocks.doctor.case import Case, is_online, workers
 from vibesurf_blocks.doctor.finding import Finding, Told, told, warning
+
+_ENDING_SECONDS = 0.5
 
 
 async def browsers(case: Case) -> Told:
@@ -28,8 +32,13 @@ async def browsers(case: Case) -> Told:
                 "VIBESURF_BROWSER_IDLE_SECONDS"
             )
             found.append(warning(what, mend, one.session))
-    known = {one.pid for one in kept}
-    for process in _loose(workspace, known):
+    loose = find_loose(workspace)
+    if loose:
+        # Where its keeper was just killed, the kernel is about to end it.
+        await asyncio.sleep(_ENDING_SECONDS)
+        again = find_loose(workspace)
+        loose = [one for one in loose if one in again]
+    for process in loose:
         what = f"Chromium {process.pid} works in {workspace} and no keeper looks after it."
         found.append(warning(what, f"`kill {process.pid}`"))
     used = sum(one.used for one in kept)
@@ -40,18 +49,34 @@ async def _somebody_works(case: Case) -> bool:
     return any(is_online(one) for one in await workers(case, case.settings.pool) or [])
 
 
-def _loose(workspace: Path, known: set[int]) -> list[psutil.Process]:
-    """Chromium's main processes with a profile in the workspace that are no keeper's children."""
-    found = []
+def find_loose(workspace: Path) -> list[psutil.Process]:
+    """Chromium's main processes with a profile in the workspace that are no keeper's children.
+
+    Keepers are told by what they run, as one that has just started has written nothing yet. A
+    process that Chromium has just forked looks like Chromium itself for a moment.
+    """
+    keeping: set[int] = set()
+    browsing: list[psutil.Process] = []
     for process in psutil.process_iter():
         try:
             words = process.cmdline()
-            profile = next((w for w in words if w.startswith("--user-data-dir=")), "")
-            folder = Path(profile.partition("=")[2])
-            ours = profile and folder.is_relative_to(workspace) and folder.parent.name == FOLDER
-            main = not any(word.startswith("--type=") for word in words)
-            if ours and main and process.ppid() not in known:
-                found.append(process)
         except psutil.Error:  # it ended meanwhile
             continue
+        if is_keeper(words):
+            keeping.add(process.pid)
+        elif _is_browser(words, workspace):
+            browsing.append(process)
+    looked_after = keeping | {one.pid for one in browsing}
+    found = []
+    for process in browsing:
+        with suppress(psutil.Error):
+            if process.ppid() not in looked_after:
+                found.append(process)
     return found
+
+
+def _is_browser(words: list[str], workspace: Path) -> bool:
+    profile = next((w for w in words if w.startswith("--user-data-dir=")), "")
+    folder = Path(profile.partition("=")[2])
+    ours = bool(profile) and folder.is_relative_to(workspace) and folder.parent.name == FOLDER
+    return ours and not any(word.startswith("--type=") for word in words)

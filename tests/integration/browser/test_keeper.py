@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from tests.support.eventually import eventually
 from vibesurf_blocks.browser.executable import find_executable
 from vibesurf_blocks.browser.launch import Launch
 from vibesurf_blocks.browser.session import FOLDER, Attached, end_browsers, session_browser
+from vibesurf_blocks.doctor.browsers import find_loose
 from vibesurf_blocks.errors import EngineError
 
 KEPT: dict[str, Any] = {"idle_seconds": 600, "start_seconds": 30}
@@ -79,6 +82,18 @@ async def test_it_is_started_once_and_again_after_it_or_its_keeper_was_killed(
     assert not of(session)
     assert third.address != second.address
     assert not (session / FOLDER / "keeper.json").exists()
+
+
+async def test_only_one_without_a_keeper_is_told_of(session: Path, launch: Launch) -> None:
+    async with session_browser(session, launch, **KEPT):
+        assert not find_loose(session.parent)
+        profile = session.with_name("s-2") / FOLDER / "profile"
+        idle = [sys.executable, "-c", "import time; time.sleep(600)"]
+        command = [*idle, f"--user-data-dir={profile}"]
+        with subprocess.Popen(command) as orphan:  # noqa: ASYNC220 - returns after the fork
+            assert [one.pid for one in find_loose(session.parent)] == [orphan.pid]
+            assert not find_loose(session)  # of another workspace it is none
+            orphan.kill()
 
 
 async def test_it_ends_when_idle_and_not_while_it_is_used(session: Path, launch: Launch) -> None:
