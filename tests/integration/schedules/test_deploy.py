@@ -55,7 +55,7 @@ async def test_a_deploy_shows_and_a_redeploy_changes_nothing(
         rows = {row["flow_id"]: row for row in (await api.get("/schedule")).json()}
         return all(path in rows and not rows[path]["is_enabled"] for path in EXAMPLES)
 
-    await eventually(shown, timeout=5)
+    await eventually(shown, timeout=1)
     assert await drift(deployed) == (0, "The server is as prefect.yaml says.\n")
     before = await prefect.read_deployment_by_name(EXAMPLES[0])
     code, said = await run(deployed, "prefect", "--no-prompt", "deploy", "--all")
