@@ -142,10 +142,11 @@ async def of_parent(client: PrefectClient, parent: UUID) -> list[Child]:
 
 
 def _child(run: FlowRun) -> Child | None:
-    part = run.labels.get(PART)
-    if part is None:
+    try:
+        numbers = [int(str(run.labels[name])) for name in (ROUND, TRY)]
+        return Child(run, str(run.labels[PART]), *numbers)
+    except (KeyError, ValueError):
         return None  # a subflow of somebody's own making
-    return Child(run, str(part), int(str(run.labels[ROUND])), int(str(run.labels[TRY])))
 
 
 async def again(client: PrefectClient, children: Collection[Child]) -> list[Child]:
