@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from vibesurf_blocks.adopt.report import Leave
 from vibesurf_blocks.adopt.values import flag, moment, text
-from vibesurf_blocks.api.schedules import ScheduleCreate
+from vibesurf_blocks.api.schedule_schemas import ScheduleCreate
 from vibesurf_blocks.errors import InvalidInput
 from vibesurf_blocks.schedules.cron import check_cron
 

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Path, Query
 
 from vibesurf_blocks.api import schedules
 from vibesurf_blocks.api.context import Ctx
-from vibesurf_blocks.api.schedules import (
+from vibesurf_blocks.api.schedule_schemas import (
     ScheduleCreate,
     ScheduleDeleted,
     ScheduleTimes,

@@ -1,35 +1,33 @@
-"""One agent run: opens the engine, takes its steps, heeds commands, keeps checkpoints, reports."""
+"""One agent run: takes a slot, opens the engine, takes its steps within the limits, reports."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Self
 
 from prefect.client.orchestration import PrefectClient
-from prefect.client.schemas.responses import SetStateStatus
 from prefect.context import FlowRunContext
-from prefect.exceptions import Abort, Pause
+from prefect.exceptions import Pause
 from prefect.logging import get_run_logger
-from prefect.states import Cancelled, Completed, Failed, Paused, Running
+from prefect.states import Cancelled, Completed, Failed
 
 from vibesurf_blocks import logs
 from vibesurf_blocks.engines.browser_use.secrets import Secrets
-from vibesurf_blocks.engines.protocol import Engine, EngineContext, Outcome, Step, Tools, Usage
+from vibesurf_blocks.engines.protocol import Engine, EngineContext, Outcome, Step, Tools
 from vibesurf_blocks.engines.registry import engine_for, engine_name
 from vibesurf_blocks.errors import EngineError, InvalidInput
-from vibesurf_blocks.prefect_api.commands import Ack, Command, Operation, acknowledge
 from vibesurf_blocks.prefect_api.labels import RECOVERED_FROM
-from vibesurf_blocks.prefect_api.states import pause_is_over
 from vibesurf_blocks.prefect_api.step_runs import run_step
 from vibesurf_blocks.run.checkpoints import CheckpointFile, Kept
 from vibesurf_blocks.run.control import Control
+from vibesurf_blocks.run.course import Course
 from vibesurf_blocks.run.deadline import Deadline
 from vibesurf_blocks.run.elsewhere import Elsewhere
+from vibesurf_blocks.run.heeding import Heeding
 from vibesurf_blocks.run.limits import Limits
 from vibesurf_blocks.run.profile import settle
 from vibesurf_blocks.run.publisher import Publisher
@@ -37,7 +35,6 @@ from vibesurf_blocks.run.report import write_report
 from vibesurf_blocks.run.slot_lock import slot_lock
 from vibesurf_blocks.run.tools import read_backend, read_tools
 from vibesurf_blocks.settings import Settings
-from vibesurf_blocks.tables.records import ControlEntry
 from vibesurf_blocks.tasks import AgentTask
 from vibesurf_blocks.workspace import prepare_session, resolve_upload
 
@@ -74,16 +71,13 @@ class AgentRun:
         self._deadline = Deadline(context.settings.workspace_dir, context.task_id)
         self._log: LoggingAdapter = get_run_logger()  # type: ignore[assignment]
         self._stack = opened
+        self._course = Course(self._checkpoints, engine, publisher)
+        self._heeding = Heeding(
+            client, run.id, engine, control, self._elsewhere, self._course, self._log
+        )
         self._opened = False
-        self._finished = False
         self._error: str | None = None
         self._slot_taken = False
-        self._steps = 0
-        self._seconds = 0.0
-        self._usage = Usage()
-        self._resting = False
-        self._heeded: list[str] = []
-        self._history: list[ControlEntry] = []
 
     @classmethod
     @asynccontextmanager
@@ -144,6 +138,7 @@ class AgentRun:
             Abort: Somebody else is to run this flow run.
             Pause: The run is suspended.
         """
+        course = self._course
         try:
             if not self._slot_taken:
                 await self._unless_stopped(self._take_slot())
@@ -153,19 +148,19 @@ class AgentRun:
                 await self._control.look_between_steps()
                 if self._elsewhere.is_remote:
                     # What is asked of an agent elsewhere may take long; a stop does not wait.
-                    await self._unless_stopped(self._heed())
+                    await self._unless_stopped(self._heeding.heed())
                 else:
-                    await self._heed()
+                    await self._heeding.heed()
             if not self._ended:
-                self._error = self._limits.reached(self._steps, self._seconds, self._usage)
+                self._error = self._limits.reached(course.steps, course.seconds, course.usage)
             if not self._ended:
-                await self._within_limits(run_step(self._steps + 1, self._take))
+                await self._within_limits(run_step(course.steps + 1, self._take))
         except EngineError as error:
             self._error = error.message
         except Exception as error:  # noqa: BLE001 - what was found so far is still to be shown
-            self._log.exception("Step %d failed.", self._steps + 1)
-            self._error = f"Step {self._steps + 1} failed: {type(error).__name__}: {error}"
-        _give_way(self._control)
+            self._log.exception("Step %d failed.", course.steps + 1)
+            self._error = f"Step {course.steps + 1} failed: {type(error).__name__}: {error}"
+        self._control.give_way()
         return not self._ended
 
     async def conclude(self) -> State[Any]:
@@ -175,16 +170,16 @@ class AgentRun:
             Abort: Somebody else is to run this flow run.
             Pause: The run is suspended.
         """
-        _give_way(self._control)
+        self._control.give_way()
         stopped = self._control.stop.is_set()
         if stopped:
-            self._note_stop()
-        trouble = None if self._finished else await self._end_elsewhere()
+            self._heeding.note_stop()
+        trouble = None if self._course.finished else await self._end_elsewhere()
         outcome = await self._publish()
         if outcome is not None:
             self._error = self._error or outcome.error
-        await self._answer_the_rest()
-        _give_way(self._control)
+        await self._heeding.answer_the_rest()
+        self._control.give_way()
         if stopped:
             # For the other ends `forget` follows the state: until then the run may be run again.
             self._checkpoints.discard()
@@ -193,13 +188,13 @@ class AgentRun:
         if self._error is not None:
             # Once more: whoever worded it may have forgotten to.
             return Failed(message=self._secrets.hide(f"{self._error} {trouble or ''}".rstrip()))
-        return Completed(message=f"Done in {self._steps} steps.")
+        return Completed(message=f"Done in {self._course.steps} steps.")
 
     async def _leave(self) -> None:
         """Leave a suspended run: whether it is ever resumed is open, so what there is shows."""
         if self._opened and self._elsewhere.is_remote:
             await self._elsewhere.leave()
-            self._keep()
+            self._course.keep()
         await self._publish()
 
     async def _end_elsewhere(self) -> str | None:
@@ -229,7 +224,7 @@ class AgentRun:
 
     @property
     def _ended(self) -> bool:
-        return self._finished or self._error is not None or self._control.stop.is_set()
+        return self._course.finished or self._error is not None or self._control.stop.is_set()
 
     async def _take_slot(self) -> None:
         """Wait for a slot of the workspace; go on where an earlier process of this run was."""
@@ -252,7 +247,7 @@ class AgentRun:
         if waited:
             # Whoever held it may have been an earlier process of this very run.
             await self._control.look()
-            _give_way(self._control)
+            self._control.give_way()
         # What was asked before this process began must not come after its first, maybe last, step.
         await self._control.looked.wait()
         kept = self._checkpoints.load()
@@ -261,29 +256,16 @@ class AgentRun:
             await self._control.drop_what_is_over()
         else:
             self._restore(kept)
-            if self._finished:
+            if self._course.finished:
                 # Suspended when it had just finished: an instruction given since is still to do.
-                self._finished = self._opened = not self._instructed()
+                self._course.finished = self._opened = not self._heeding.instructed
 
     def _restore(self, kept: Kept) -> None:
-        self._engine.restore(kept.checkpoint)
-        self._steps = kept.step
-        self._finished = kept.done
-        self._seconds = kept.seconds
-        self._usage = kept.usage
-        self._heeded = list(kept.heeded)
-        self._history = list(kept.history)
-        self._publisher.restore(kept.untold)
+        self._course.restore(kept)
         # Who resumed a paused run whose process was dead wanted it to go on.
-        self._resting = kept.resting and self._run.labels.get(RECOVERED_FROM) != "Running"
+        self._course.resting = kept.resting and self._run.labels.get(RECOVERED_FROM) != "Running"
         self._opened = kept.done  # nothing is left to open it for
         self._log.info("Going on after step %d.", kept.step)
-
-    def _instructed(self) -> bool:
-        return any(
-            command.operation is Operation.INSTRUCT and command.id not in self._heeded
-            for command in self._control.commands
-        )
 
     async def _open(self) -> None:
         upload = self._context.task.upload_files_path
@@ -296,8 +278,8 @@ class AgentRun:
                 raise EngineError(msg) from error
         await self._engine.open()
         self._opened = True
-        if self._resting:
-            await self._rest(None)
+        if self._course.resting:
+            await self._heeding.rest(None)
 
     async def _take(self) -> Step:
         """One step, kept before its task run ends, so that no finished step is taken again."""
@@ -305,41 +287,27 @@ class AgentRun:
         async with self._elsewhere.hurried():
             step = await self._engine.step()
         seconds = monotonic() - begun
-        self._steps += 1
-        self._finished = step.done
-        self._usage = step.usage or self._usage
-        self._publisher.note(self._steps, step)
-        self._keep()
-        self._publisher.step(self._steps, step, seconds=seconds, engine=engine_name(self._context))
-        self._log.info("Step %d: %s", self._steps, step.name)
+        course = self._course
+        course.steps += 1
+        course.finished = step.done
+        course.usage = step.usage or course.usage
+        self._publisher.note(course.steps, step)
+        course.keep()
+        self._publisher.step(course.steps, step, seconds=seconds, engine=engine_name(self._context))
+        self._log.info("Step %d: %s", course.steps, step.name)
         return step
-
-    def _keep(self) -> None:
-        self._checkpoints.save(
-            Kept(
-                step=self._steps,
-                done=self._finished,
-                resting=self._resting,
-                seconds=self._seconds,
-                heeded=tuple(self._heeded),
-                history=tuple(self._history),
-                usage=self._usage,
-                untold=self._publisher.untold,
-                checkpoint=self._engine.checkpoint(),
-            )
-        )
 
     async def _within_limits(self, work: Coroutine[Any, Any, object]) -> None:
         """Do a piece of work, cut off when the run is to stop or a limit is reached."""
-        left = min(self._limits.seconds - self._seconds, self._limits.idle)
+        left = min(self._limits.seconds - self._course.seconds, self._limits.idle)
         begun = monotonic()
         try:
-            with self._deadline.within(left, self._limits.cut_off(self._seconds + left)):
+            with self._deadline.within(left, self._limits.cut_off(self._course.seconds + left)):
                 done = await self._unless_stopped(work, left)
         finally:
-            self._seconds += monotonic() - begun
+            self._course.seconds += monotonic() - begun
         if not done and not self._control.stop.is_set():
-            self._error = self._limits.cut_off(self._seconds)
+            self._error = self._limits.cut_off(self._course.seconds)
 
     async def _unless_stopped(
         self, work: Coroutine[Any, Any, object], seconds: float | None = None
@@ -361,160 +329,9 @@ class AgentRun:
                 with suppress(asyncio.CancelledError, Exception):
                     await task
 
-    async def _heed(self) -> None:
-        """Apply the commands that wait, and rest for as long as the run is paused."""
-        control = self._control
-        while True:
-            control.changed.clear()
-            while control.commands and not control.stop.is_set():
-                await self._apply(control.commands.popleft())
-            _give_way(control)
-            state = control.state
-            if not self._resting and state is not None and state.is_paused():
-                # Set so in Prefect by hand: what the row shows is what the agent does.
-                await self._elsewhere.rest(state.message)
-                self._resting = True
-                self._note(ControlEntry(operation="pause", asked_at=state.timestamp))
-                self._keep()
-                self._log.info("Paused after step %d.", self._steps)
-            if control.stop.is_set() or not self._resting:
-                return
-            if state is not None and state.is_running():
-                # Somebody pressed Resume in the UI.
-                try:
-                    await self._elsewhere.wake()
-                except EngineError as error:
-                    self._log.warning("The agent still rests: %s", error)
-                    await self._set_state(Paused(message=error.message))
-                    continue
-                self._resting = False
-                self._note(ControlEntry(operation="resume", asked_at=state.timestamp))
-                self._keep()
-                self._log.info("Resumed.")
-                return
-            await control.changed.wait()
-
-    async def _apply(self, command: Command) -> None:
-        if command.id in self._heeded:
-            # An earlier process heeded it and died before, or after, it could say so.
-            await self._acknowledge(command, "Heeded before the run was started again.")
-            return
-        refused: str | None = None
-        try:
-            outcome = await self._do(command)
-        except EngineError as error:
-            refused = error.message
-            outcome = f"Not done: {refused}"
-            self._log.warning("'%s' was not done: %s", command.operation.value, refused)
-        self._heeded.append(command.id)
-        operation = (
-            "add_new_task" if command.operation is Operation.INSTRUCT else command.operation.value
-        )
-        self._note(
-            ControlEntry(
-                operation=operation,
-                reason=command.text,
-                asked_at=command.asked_at,
-                outcome=outcome,
-            )
-        )
-        # Kept before it is acknowledged: what was acknowledged is never lost.
-        self._keep()
-        await self._acknowledge(
-            command, refused or outcome, applied=refused is None, refused=refused is not None
-        )
-
-    async def _do(self, command: Command) -> str:
-        """Do what a command asks; what came of it.
-
-        Raises:
-            EngineError: The agent, which works elsewhere, does not do it.
-        """
-        match command.operation:
-            case Operation.PAUSE:
-                if not self._resting:
-                    await self._rest(command.text)
-                return "The agent rests."
-            case Operation.RESUME:
-                await self._elsewhere.wake()
-                if self._resting:
-                    await self._set_state(Running(message=command.text))
-                    self._resting = False
-                    self._log.info("Resumed.")
-                return "The agent runs."
-            case Operation.INSTRUCT:
-                await self._engine.instruct(command.text or "")
-                self._log.info("New instruction: %s", command.text)
-                return f"Seen from step {self._steps + 1} on."
-
-    async def _acknowledge(
-        self, command: Command, outcome: str, *, applied: bool = True, refused: bool = False
-    ) -> None:
-        ack = Ack(
-            applied=applied,
-            step=self._steps,
-            effective_at=datetime.now(UTC),
-            outcome=outcome,
-            refused=refused,
-        )
-        await acknowledge(self._client, self._run.id, command, ack)
-
-    async def _rest(self, reason: str | None) -> None:
-        await self._elsewhere.rest(reason)
-        self._resting = True
-        await self._set_state(Paused(message=reason))
-        self._resting = not self._control.suspended  # then whoever resumes it wants it to go on
-        self._log.info("Paused after step %d.", self._steps)
-
-    async def _set_state(self, state: State[Any]) -> None:
-        """Say in Prefect what the agent does now, unless it is to stop by now.
-
-        Raises:
-            EngineError: It is.
-        """
-        # Not forced: a stop that was asked for since the last look is not to be overwritten.
-        force = pause_is_over(self._control.state)
-        answer = await self._client.set_flow_run_state(self._run.id, state, force=force)
-        if answer.status is SetStateStatus.ACCEPT and answer.state is not None:
-            self._control.saw(answer.state)
-            return
-        await self._control.look()
-        if self._control.stop.is_set():
-            msg = "The run is being stopped."
-            raise EngineError(msg)
-
-    def _note(self, entry: ControlEntry) -> None:
-        now = datetime.now(UTC)
-        self._history.append(entry.model_copy(update={"effective_at": now, "step": self._steps}))
-        self._publisher.history(self._history)
-
-    def _note_stop(self) -> None:
-        asked = self._control.state.timestamp if self._control.state else datetime.now(UTC)
-        self._note(ControlEntry(operation="stop", reason=self._control.reason, asked_at=asked))
-
-    async def _answer_the_rest(self) -> None:
-        """Tell those whose commands came too late that the run has ended."""
-        try:
-            await self._control.look()
-            _give_way(self._control)
-            for command in self._control.commands:
-                await self._acknowledge(command, "The run has ended.", applied=False)
-        except Exception as error:  # noqa: BLE001 - who waits sees the run's end all the same
-            self._log.debug("Late commands were not answered: %r", error)
-
     def _write_report(self, outcome: Outcome) -> Path | None:
         try:
             return write_report(self._context.session_dir, self._context.task_id, outcome.report)
         except OSError as error:
             self._log.error("The report could not be written: %s", error)
             return None
-
-
-def _give_way(control: Control) -> None:
-    """Leave a run to whoever is to run it now or later, without touching its state."""
-    if control.superseded:
-        msg = "This run was given to another process."
-        raise Abort(msg)
-    if control.suspended:
-        # Prefect's engine looks for it too, but only by an event that can come late or be lost.
-        raise Pause(state=control.state)

@@ -14,7 +14,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from prefect.exceptions import ObjectNotFound
+from prefect.exceptions import Abort, ObjectNotFound, Pause
 
 from vibesurf_blocks.prefect_api import commands
 from vibesurf_blocks.prefect_api.hints import hints
@@ -156,6 +156,20 @@ class Control:
     def suspended(self) -> bool:
         """Whether the run is to end its process and go on later, as the UI's Pause asks."""
         return is_suspended(self.state)
+
+    def give_way(self) -> None:
+        """Leave the run to whoever is to run it now or later, without touching its state.
+
+        Raises:
+            Abort: Somebody else is to run it.
+            Pause: It is suspended.
+        """
+        if self.superseded:
+            msg = "This run was given to another process."
+            raise Abort(msg)
+        if self.suspended:
+            # Prefect's engine looks for it too, but only by an event that can come late or be lost.
+            raise Pause(state=self.state)
 
     def saw(self, state: State) -> bool:
         """Take note of a state; False where it is not newer than the one known."""

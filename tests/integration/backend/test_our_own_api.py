@@ -20,17 +20,15 @@ from vibesurf_blocks.settings import Settings
 from vibesurf_blocks.tasks import AgentTask, Status
 
 
-def engine_on(stack: LiveStack, task: str) -> BackendEngine:
+def handing_to(stack: LiveStack, task: str) -> EngineContext:
     block = VibeSurfBackend(base_url=stack.api, poll_seconds=0.05, backoff_seconds=0.05)
-    return BackendEngine(
-        EngineContext(
-            task=AgentTask(task_description=task, session_id="s-remote"),
-            task_id=str(uuid4()),
-            session_dir=Path("/nonexistent"),
-            settings=Settings(),
-            profile=LLMProfile(provider="vibesurf-backend", model="builtin"),
-            backend=Backend("default", block),
-        )
+    return EngineContext(
+        task=AgentTask(task_description=task, session_id="s-remote"),
+        task_id=str(uuid4()),
+        session_dir=Path("/nonexistent"),
+        settings=Settings(),
+        profile=LLMProfile(provider="vibesurf-backend", model="builtin"),
+        backend=Backend("default", block),
     )
 
 
@@ -39,7 +37,8 @@ async def test_our_own_api_is_a_backend(
     stack: LiveStack, api: httpx.AsyncClient, books: Books
 ) -> None:
     book = books(6)
-    engine = engine_on(stack, book.task)
+    context = handing_to(stack, book.task)
+    engine = BackendEngine(context)
     try:
         await engine.open()
         await engine.step()
@@ -50,7 +49,7 @@ async def test_our_own_api_is_a_backend(
         # Killed before it could keep the task's id: the same request starts no second one.
         kept = engine.checkpoint() | {"task_id": None}
         await engine.close()
-        again = BackendEngine(engine._context)
+        again = BackendEngine(context)
         again.restore(kept)
         engine = again
         await engine.open()
@@ -83,7 +82,7 @@ async def test_our_own_api_is_a_backend(
         await engine.close()
 
     other = books(2)
-    engine = engine_on(stack, other.task)
+    engine = BackendEngine(handing_to(stack, other.task))
     try:
         await engine.open()
         await engine.step()

@@ -12,6 +12,8 @@ import pytest
 
 from vibesurf_blocks.engines.browser_use.secrets import Secrets
 from vibesurf_blocks.run.agent import AgentRun
+from vibesurf_blocks.run.course import Course
+from vibesurf_blocks.run.heeding import Heeding
 
 
 @pytest.mark.parametrize("stopped", [False, True])
@@ -19,20 +21,24 @@ async def test_no_message_of_a_state_shows_a_secret(stopped: bool) -> None:
     run: Any = AgentRun.__new__(AgentRun)
     told = "It said hunter22."
     run._secrets = Secrets([("pw", "hunter22")], [])
-    run._control = SimpleNamespace(
+    control: Any = SimpleNamespace(
         stop=asyncio.Event(),
-        superseded=False,
-        suspended=False,
+        give_way=lambda: None,
         reason=told,
         state=None,
         commands=deque(),
     )
-    run._checkpoints = SimpleNamespace(discard=lambda: None)
-    run._elsewhere = SimpleNamespace(is_remote=False, end=lambda: asyncio.sleep(0, told))
-    run._publisher = SimpleNamespace(history=lambda _: None, rest=lambda: asyncio.sleep(0))
-    run._history, run._steps, run._log = [], 0, logging.getLogger(__name__)
-    run._error, run._finished, run._opened, run._slot_taken = told, False, False, True
+    checkpoints: Any = SimpleNamespace(discard=lambda: None)
+    elsewhere: Any = SimpleNamespace(is_remote=False, end=lambda: asyncio.sleep(0, told))
+    publisher: Any = SimpleNamespace(history=lambda _: None, rest=lambda: asyncio.sleep(0))
+    unused: Any = None
+    log: Any = logging.getLogger(__name__)
+    run._control, run._checkpoints, run._elsewhere = control, checkpoints, elsewhere
+    run._publisher, run._log = publisher, log
+    run._course = Course(checkpoints, unused, publisher)
+    run._heeding = Heeding(unused, unused, unused, control, elsewhere, run._course, log)
+    run._error, run._opened, run._slot_taken = told, False, True
     if stopped:
-        run._control.stop.set()
+        control.stop.set()
     state = await run.conclude()
     assert state.message == "It said <secret>pw</secret>. It said <secret>pw</secret>."
