@@ -16,6 +16,8 @@ from tests.support.tasks import body, completes, submit
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 SHOWN_SECONDS = 30.0
+PAGES = 9
+"""So many that the agent rests before it has read them all."""
 
 
 async def scrape(api: httpx.AsyncClient, path: str = "/metrics") -> Samples:
@@ -44,7 +46,7 @@ async def test_a_run_is_counted_by_every_part(
     stack: LiveStack, api: httpx.AsyncClient, books: Books
 ) -> None:
     before = await scrape(api)
-    book = books(3)
+    book = books(PAGES)
     task_id = await submit(api, book.task)
     await book.until_asked(1)
     running = await scrape(api)
@@ -70,7 +72,7 @@ async def test_a_run_is_counted_by_every_part(
         ("vibesurf_commands_total", (("operation", "resume"), ("outcome", "done"))): 1,
         ("vibesurf_command_seconds_count", (("operation", "pause"),)): 1,
         ("vibesurf_tasks_ended_total", (("status", "completed"),)): 1,
-        ("vibesurf_step_seconds_count", (("engine", "reader"), ("outcome", "ok"))): 3,
+        ("vibesurf_step_seconds_count", (("engine", "reader"), ("outcome", "ok"))): PAGES,
         ("vibesurf_worker_wait_seconds_count", (("pool", "vibesurf"),)): 1,
         ("vibesurf_mirror_lag_seconds_count", ()): 1,
     }  # fmt: skip
