@@ -23,7 +23,8 @@ from vibesurf_blocks.tasks import AGENT_DEPLOYMENT, AGENT_FLOW, Status
 AGREE_SECONDS = 10.0
 """Seconds until row and state agree on a machine that does much else; design.md promises 1 s."""
 
-_PAGE_SECONDS = 0.5
+_COMMAND_SECONDS = 0.3
+_PAGE_SECONDS = 1.0
 
 
 async def ask(
@@ -136,9 +137,11 @@ async def at_rest(api: httpx.AsyncClient, book: Book, task_id: str, reason: str 
     Each page it asks for until it rests is answered, so that it comes to a boundary of steps.
     """
     pausing = asyncio.create_task(done(api, "pause", task_id, reason))
+    # First time for the command to be on its way, then page by page: it is to reach the agent
+    # before the book is at its end.
+    await asyncio.wait({pausing}, timeout=_COMMAND_SECONDS)
     while not pausing.done():
         book.let(*(page for page, times in enumerate(book.asked, 1) if times))
-        # Page by page, so that the command reaches the agent before the book is at its end.
         await asyncio.wait({pausing}, timeout=_PAGE_SECONDS)
     await pausing
 
