@@ -6,13 +6,10 @@ import asyncio
 import contextlib
 import os
 import random
-import shutil
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from uuid import UUID
 
 import httpx
@@ -24,7 +21,7 @@ from prefect.client.schemas.objects import FlowRun
 
 from tests.support.eventually import eventually
 from tests.support.schedules import copy_agent, create, due_runs, fire_every, task, unique
-from tests.support.stack import LiveStack
+from tests.support.stack import LiveStack, own_stack
 from tests.support.tasks import reaches
 from vibesurf_blocks.tasks import Status
 
@@ -37,16 +34,8 @@ KILL_SECONDS = float(os.environ.get("VIBESURF_CHAOS_INTERVAL", "30"))
 @pytest.fixture
 def own() -> Iterator[LiveStack]:
     """A stack that the test may kill and start again."""
-    folder = Path(tempfile.mkdtemp(prefix="chaos-", dir="/tmp"))
-    folder.chmod(0o755)
-    stack = LiveStack(folder)
-    try:
-        yield stack.start()
-        stack.stop()
-    finally:
-        stack.kill()
-        with contextlib.suppress(OSError):
-            shutil.rmtree(folder)
+    with own_stack() as stack:
+        yield stack
 
 
 async def until(moment: datetime) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Self
 from uuid import uuid4
@@ -198,6 +201,22 @@ class LiveStack:
         """A plain client of the stack's REST API, to be used as a context manager."""
         # Certificates, which plain HTTP does not need, take longer to load than most answers.
         return httpx.AsyncClient(base_url=self.api, trust_env=False, verify=False, timeout=30)
+
+
+@contextlib.contextmanager
+def own_stack(**env: str) -> Iterator[LiveStack]:
+    """A stack that one test has to itself: it may kill it, stop it and start it again."""
+    # PostgreSQL's own user must pass through the folder, as it may not through pytest's.
+    folder = Path(tempfile.mkdtemp(prefix="own-", dir="/tmp"))
+    folder.chmod(0o755)
+    stack = LiveStack(folder, **env)
+    try:
+        yield stack.start()
+        stack.stop()
+    finally:
+        stack.kill()
+        with contextlib.suppress(OSError):
+            shutil.rmtree(folder)
 
 
 def end(process: subprocess.Popen[bytes]) -> None:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import httpx
 
@@ -327,6 +328,8 @@ class Stack:
         if password := self._env.get(_CLIENT_AUTH):
             headers["Authorization"] = f"Basic {b64encode(password.encode()).decode()}"
         async with httpx.AsyncClient(trust_env=False, headers=headers) as client:
+            if self._env.get(_CLIENT_CSRF) != "false":
+                client.headers.update(await _csrf_headers(client, addresses.prefect_api))
             for pool in self._settings.pools:
                 workers = f"{addresses.prefect_api}/work_pools/{pool}/workers/filter"
                 while time.monotonic() < deadline:
@@ -351,6 +354,15 @@ class Stack:
         await asyncio.gather(*(self._children[name].stop(_GRACE_SECONDS) for name in names))
         for keeper in self._keepers:
             keeper.cancel()
+
+
+async def _csrf_headers(client: httpx.AsyncClient, prefect_api: str) -> dict[str, str]:
+    """What Prefect's clients send with what is no GET, where the server wants it."""
+    name = str(uuid4())
+    answer = await client.get(f"{prefect_api}/csrf-token", params={"client": name})
+    if not answer.is_success:  # it wants none, and says so
+        return {}
+    return {"Prefect-Csrf-Token": answer.json()["token"], "Prefect-Csrf-Client": name}
 
 
 def end_left_browsers(workspace: Path) -> None:
