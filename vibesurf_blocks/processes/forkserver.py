@@ -30,6 +30,9 @@ from typing import Any
 CONNECTION_ENV = "VIBESURF_FORKSERVER_FD"
 """Names the inherited socket through which a child may ask the fork server for children itself."""
 
+_YOUNG_OBJECTS = 10_000
+"""New objects after which the garbage collector runs, in the children."""
+
 _PR_SET_PDEATHSIG = 1
 _PR_SET_NAME = 15
 _libc = ctypes.CDLL(None) if sys.platform == "linux" else None
@@ -236,6 +239,8 @@ def main() -> None:
     gc.collect()
     # Without this the first collection in each child would copy every shared page.
     gc.freeze()
+    # By default the collector runs some hundred times on a child's way to what it is for.
+    gc.set_threshold(_YOUNG_OBJECTS, *gc.get_threshold()[1:])
     server = _Server(connection)
     try:
         server.serve()
