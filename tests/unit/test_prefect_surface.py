@@ -41,6 +41,14 @@ def test_the_worker_may_leave_out_the_submitting_state() -> None:
     assert list(parameters) == ["self", "flow_run"]
 
 
+def test_the_worker_may_confirm_its_slot_between_claim_and_start() -> None:
+    """Without that call no run would start here at all."""
+    source = inspect.getsource(BaseWorker._submit_run_and_capture_errors)
+    assert 0 < source.index("_give_worker_labels_to_flow_run") < source.index("self.run(")
+    parameters = inspect.signature(BaseWorker._give_worker_labels_to_flow_run).parameters
+    assert list(parameters) == ["self", "flow_run_id"]
+
+
 @pytest.mark.parametrize("method", ["_get_scheduled_flow_runs", "get_and_submit_flow_runs"])
 def test_the_worker_may_say_which_runs_are_to_be_claimed(method: str) -> None:
     assert inspect.iscoroutinefunction(getattr(BaseWorker, method))

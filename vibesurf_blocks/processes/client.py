@@ -221,3 +221,13 @@ class ForkServer:
             if self._process is not None:
                 # Reaped here, so that a restart leaves no zombie.
                 self._process.poll()
+
+
+def how_it_ended(code: int) -> str:
+    """What to say of a process by its exit code, negative for a signal."""
+    if code >= 0:
+        return f"ended with exit code {code}"
+    try:
+        return f"was killed by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"was killed by signal {-code}"

@@ -27,7 +27,7 @@ from vibesurf_blocks.prefect_api.children import cancel, forsaken
 from vibesurf_blocks.prefect_api.client import connect
 from vibesurf_blocks.prefect_api.runs import next_due, read_runs
 from vibesurf_blocks.prefect_api.version_check import CHECKED
-from vibesurf_blocks.processes.client import Child, ForkServer
+from vibesurf_blocks.processes.client import Child, ForkServer, how_it_ended
 from vibesurf_blocks.run.checkpoints import unfinished
 from vibesurf_blocks.run.deadline import Deadline
 from vibesurf_blocks.settings import Settings
@@ -139,6 +139,7 @@ class VibesurfWorker(BaseWorker[VibesurfJobConfiguration, VibesurfVariables, Vib
         self._stopping: dict[UUID, asyncio.Task[None]] = {}
         self._claiming = asyncio.Lock()
         self._claimed: set[UUID] = set()
+        self._confirmed: dict[UUID, bool] = {}
         self._taking: set[UUID] = set()
         self._recovered = 0.0
         self._occurrences = Occurrences(
@@ -271,14 +272,11 @@ class VibesurfWorker(BaseWorker[VibesurfJobConfiguration, VibesurfVariables, Vib
         configuration: VibesurfJobConfiguration,
         started: anyio.abc.TaskStatus[int],
     ) -> VibesurfWorkerResult:
-        confirmed, without = await asyncio.gather(
-            self._slots.confirm(flow_run.id, self.work_pool), forsaken(self.client, [flow_run])
-        )
-        if not confirmed:
+        if not self._confirmed.pop(flow_run.id):
             started.started(0)
             await self._hand_back(flow_run)
             return VibesurfWorkerResult(identifier="handed back", status_code=0)
-        if (why := without.get(flow_run.id)) is not None:
+        if (why := (await forsaken(self.client, [flow_run])).get(flow_run.id)) is not None:
             started.started(0)
             await self.client.set_flow_run_state(flow_run.id, Cancelled(message=why), force=True)
             return VibesurfWorkerResult(identifier="forsaken", status_code=0)
@@ -316,13 +314,23 @@ class VibesurfWorker(BaseWorker[VibesurfJobConfiguration, VibesurfVariables, Vib
                 if running.fenced:
                     await self._recovery.rejoin(flow_run)
                 elif code != 0 and not running.given_up:
-                    await self._recovery.see_to(flow_run, _describe(code), had_process=True)
+                    await self._recovery.see_to(flow_run, how_it_ended(code), had_process=True)
             finally:
                 # Another process may have been started for the run meanwhile.
                 if self._running.get(flow_run.id) is running:
                     del self._running[flow_run.id]
                 self._waker.now()
         return VibesurfWorkerResult(identifier=str(child.pid), status_code=0)
+
+    async def _give_worker_labels_to_flow_run(self, flow_run_id: UUID) -> None:
+        """Say on a claimed run who runs it, and confirm its slot meanwhile.
+
+        Private to Prefect, which does this between claim and start.
+        """
+        _, self._confirmed[flow_run_id] = await asyncio.gather(
+            super()._give_worker_labels_to_flow_run(flow_run_id),
+            self._slots.confirm(flow_run_id, self.work_pool),
+        )
 
     async def _propose_submitting_state(self, flow_run: FlowRun) -> None:
         """Leave out the state between claim and start: here that takes milliseconds.
@@ -488,12 +496,3 @@ class VibesurfWorker(BaseWorker[VibesurfJobConfiguration, VibesurfVariables, Vib
 
 def _is_stopped(run: FlowRun) -> bool:
     return run.state is not None and (run.state.is_cancelling() or run.state.is_cancelled())
-
-
-def _describe(code: int) -> str:
-    if code >= 0:
-        return f"ended with exit code {code}"
-    try:
-        return f"was killed by {signal.Signals(-code).name}"
-    except ValueError:
-        return f"was killed by signal {-code}"
