@@ -92,6 +92,7 @@ async def test_a_run_does_not_notice_the_death_of_mirror_and_api(
     assert await pid_of(prefect, task_id) == child
 
 
+@pytest.mark.slow
 async def test_a_run_goes_on_while_prefect_is_away(
     stack: LiveStack, api: httpx.AsyncClient, prefect: PrefectClient, books: Books
 ) -> None:
@@ -117,6 +118,7 @@ async def test_a_run_goes_on_while_prefect_is_away(
     assert await pid_of(prefect, task_id) == child
 
 
+@pytest.mark.slow
 async def test_a_paused_run_survives_the_death_of_prefect_and_worker(
     stack: LiveStack, api: httpx.AsyncClient, prefect: PrefectClient, books: Books
 ) -> None:

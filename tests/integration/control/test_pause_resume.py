@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 import httpx
 import psutil
+import pytest
 from prefect.client.orchestration import PrefectClient
 
 from tests.support.book import Books
@@ -150,6 +151,7 @@ async def test_a_pause_before_the_first_step_holds_the_agent_there(
     assert book.asked == [1, 1]
 
 
+@pytest.mark.slow
 async def test_a_pause_outlasts_every_limit_of_this_stack(
     api: httpx.AsyncClient, prefect: PrefectClient, books: Books
 ) -> None:

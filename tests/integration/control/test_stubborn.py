@@ -7,6 +7,7 @@ from uuid import UUID, uuid4
 
 import httpx
 import psutil
+import pytest
 from prefect.client.orchestration import PrefectClient
 
 from tests.support.book import Books
@@ -68,6 +69,7 @@ async def test_a_flow_that_sleeps_in_c_is_gone_with_its_children(
     await eventually(gone, timeout=5)
 
 
+@pytest.mark.slow
 async def test_an_agent_that_is_stuck_is_ended_at_its_limit(
     api: httpx.AsyncClient, prefect: PrefectClient, books: Books
 ) -> None:
