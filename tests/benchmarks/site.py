@@ -11,7 +11,7 @@ from dataclasses import dataclass
 PAGES = 50
 """Pages of the chain that begins at `/page/1`, each with a link to the next."""
 
-PACE = 0.05
+PACE = 0.3
 """Seconds before a page of the chain at `/paced/1` is answered."""
 
 

@@ -41,7 +41,7 @@ NO_STOP: Final = "No active task to stop"
 NO_INSTRUCT: Final = "No active task to add new instruction to"
 
 _STOP_SECONDS = 8.0
-_LOOK_SECONDS = (0.03, 0.03, 0.04, 0.05, 0.08, 0.1, 0.15, 0.25)
+_LOOK_SECONDS = (0.03, 0.03, 0.04, 0.05, 0.08, 0.1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,7 +269,7 @@ async def _until_running(context: Context, before: FlowRun) -> None:
 
 
 async def _looks(seconds: float) -> AsyncIterator[int]:
-    """Pace repeated looks for so many seconds: often at first, then four times a second."""
+    """Pace repeated looks for so many seconds: often at first, then ten times a second."""
     clock = asyncio.get_running_loop().time
     deadline = clock() + seconds
     number = 0
