@@ -95,14 +95,13 @@ class Workload:
             await asyncio.sleep(0.3)
 
 
-def agents(fleet: Fleet, host: Host) -> list[psutil.Process]:
-    """The processes of the runs on a host."""
+async def agents() -> list[psutil.Process]:
+    """The processes of the runs of all hosts."""
     found = []
-    for process in psutil.process_iter():
+    for process in psutil.Process().children(recursive=True):
         with suppress(psutil.NoSuchProcess):
             if process.name() == "vibesurf:run":
-                ours = process.environ().get("VIBESURF_HOME") == str(fleet.folder / host.name)
-                found += [process] if ours else []
+                found.append(process)
     return found
 
 
@@ -111,13 +110,10 @@ async def kill_something(fleet: Fleet, choose: random.Random) -> str:
     what = choose.choice(["agent", "worker", "api", "mirror"])
     host = choose.choice(fleet.hosts)
     if what == "agent":
-        running = [one for each in fleet.hosts for one in agents(fleet, each)]
-        if not running:
-            what = "worker"
-        else:
-            with suppress(psutil.NoSuchProcess):
-                choose.choice(running).kill()
-            return what
+        running = await eventually(agents, timeout=120, pause=0.02)
+        with suppress(psutil.NoSuchProcess):
+            choose.choice(running).kill()
+        return what
     if what == "mirror":
         host = next((one for one in fleet.hosts if one.mirrors), host)
         what = "active mirror" if host.mirrors else "mirror"
