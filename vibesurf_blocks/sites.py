@@ -67,6 +67,18 @@ WORDS: Final[dict[str, tuple[Network, ...]]] = {
 _LOOPBACK_NAMES: Final = ("localhost", "*.localhost")
 
 
+def written(address: Address) -> str:
+    """An address as browsers write it: in its shortest form, and in hexadecimal where it is IPv6.
+
+    Python from 3.13 on writes the last four octets of `::ffff:7f00:1` in decimal.
+    """
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    if mapped is None:
+        return str(address)
+    high, low = divmod(int(mapped), 1 << 16)
+    return f"::ffff:{high:x}:{low:x}"
+
+
 def no_site(address: Address) -> str | None:
     """Why an address is that of no web site, or None where it may be one.
 
@@ -353,7 +365,7 @@ def _globs(network: Network) -> list[str]:
     which `10.*` would not.
     """
     if _is_single(network):
-        return [str(network.network_address)]
+        return [written(network.network_address)]
     found: list[str] = []
     for one in _aligned(network):
         if isinstance(one, IPv4Network):

@@ -22,7 +22,7 @@ from prefect.client.schemas.actions import WorkPoolUpdate
 from tests.support.control import state_of
 from tests.support.databases import fresh, server_of
 from tests.support.eventually import eventually
-from tests.support.fleet import POOL, Fleet, Host, redis_url, running_fleet
+from tests.support.fleet import POOL, Fleet, redis_url, running_fleet
 from tests.support.namespaces import Network, network, relay
 from tests.support.site import Site
 from tests.support.tasks import SLOW_SECONDS, Json, body, completes, post, row_of

@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from vibesurf_blocks.settings import Settings
-from vibesurf_blocks.sites import SiteList, Sites
+from vibesurf_blocks.sites import SiteList, Sites, written
 
 LOCAL = ip_address("10.1.2.3")
 PUBLIC = ip_address("93.184.215.14")
@@ -179,7 +179,7 @@ def test_a_browser_is_kept_from_what_is_denied_within_what_is_allowed(
 )
 def test_a_browser_knows_every_spelling_of_an_address(spelling: str) -> None:
     address = ip_address(spelling)
-    assert str(address) == spelling  # as a browser writes it
+    assert written(address) == spelling
     outside = sites("", "loopback,private")
     assert outside.refuses(spelling, address) is not None
     assert _blocked(outside.resolver_rules(), spelling)

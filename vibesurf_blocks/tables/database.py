@@ -272,8 +272,15 @@ class Database:
         Raises:
             Unavailable: The database does not answer.
         """
-        async with self.read() as connection:
+        async with self._said(self._asked()):
+            pass
+
+    @asynccontextmanager
+    async def _asked(self) -> AsyncIterator[AsyncConnection]:
+        async with self._reader.connect() as connection:
+            # Newer versions of SQLite look into the file at the first statement only.
             await connection.exec_driver_sql("SELECT 1")
+            yield connection
 
     async def aclose(self) -> None:
         """Close all connections. The object can be used again; it opens new ones."""

@@ -20,7 +20,7 @@ from prefect.logging.loggers import flow_run_logger
 
 from vibesurf_blocks import logs
 from vibesurf_blocks.settings import Settings
-from vibesurf_blocks.worker.warm import take_over_environment
+from vibesurf_blocks.worker.environment import take_over_environment
 
 
 def run(
