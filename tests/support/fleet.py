@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import os
+import secrets
 import shutil
 import signal
 import tempfile
@@ -238,6 +239,8 @@ class Fleet:
         self.center = Machine()
         self._machines = [self.center]
         self.hosts: list[Host] = []
+        # An API that other hosts reach starts with a token only.
+        self._token = secrets.token_hex(16) if any(namespaces) else ""
         for name, address, namespace in zip(NAMES, addresses[1:], namespaces, strict=True):
             machine = self.center
             if namespace is not None:
@@ -253,6 +256,7 @@ class Fleet:
                 VIBESURF_REQUEST_TIMEOUT="60",
                 # Two mirrors' looks are no test of anything here, and cost the server much.
                 VIBESURF_SCHEDULE_POLL_SECONDS="2",
+                **({"VIBESURF_API_TOKEN": self._token} if self._token else {}),
             )
             port = free_port() if namespace is None else 9335
             self.hosts.append(Host(name, machine, self.folder / name, env, port, address))
@@ -271,7 +275,7 @@ class Fleet:
         for host in self.hosts:
             host.start("worker", "api", "mirror")
         for host in self.hosts:
-            self._until_answers(f"{host.api}/tasks/status")
+            self._until_answers(f"{host.api}/health")
         self._until_online()
         print(f"the fleet is up after {time.monotonic() - begun:.1f} s")
 
@@ -300,7 +304,12 @@ class Fleet:
 
     def http(self, number: int = 0) -> httpx.AsyncClient:
         """A client of one of the APIs."""
-        return httpx.AsyncClient(base_url=self.hosts[number].api, trust_env=False, timeout=60)
+        return httpx.AsyncClient(
+            base_url=self.hosts[number].api,
+            headers={"Authorization": f"Bearer {self._token}"} if self._token else {},
+            trust_env=False,
+            timeout=60,
+        )
 
     def said(self) -> str:
         """The last of what the parts have printed and logged."""
