@@ -152,6 +152,9 @@ async def _fill(bench: Bench, stack: Stack, tasks: int, schedules: int) -> Sized
     body = {"flow_id": "filled", "cron_expression": _MONTHLY, "task": sized.task()}
     (await stack.http.post("/schedule", json=body)).raise_for_status()
     await fill_schedules(stack, "filled", schedules)
+    # A mirror that starts reads all of them at once; one that runs finds them by and by.
+    await stack.stop()
+    await stack.start()
 
     async def mirrored() -> bool:
         return len((await stack.http.get("/schedule")).json()) > schedules

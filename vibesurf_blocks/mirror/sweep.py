@@ -1,8 +1,9 @@
 """Keeps track of all deployments, however many there are, with a bounded effort at each look.
 
-A few are read whole. Of many, each look reads the page of those that changed last – deploys, pauses
-and whatever else touches a deployment itself – and goes on a little through all of them, in rounds:
-an edit of a schedule alone leaves no trace that could be asked for.
+A few are read whole. Of many, each look reads those that changed last – deploys, pauses and what
+else touches a deployment itself – and goes on a little through all of them, in rounds: an edit of a
+schedule alone leaves no trace that could be asked for. Prefect's server works for 8 ms for each
+deployment that it is asked for.
 """
 
 from __future__ import annotations
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
 _LOOK_SECONDS: Final = 0.5
 """A look begins no further page after this; the first round has as long as it needs."""
+
+_NEWEST: Final = 20
+"""Deployments read at once, of many, to see which changed last."""
 
 
 class Sweep:
@@ -51,12 +55,15 @@ class Sweep:
             The deployments read, and those that are gone, without schedules.
         """
         begun = time.monotonic()
-        newest = await page(self._client, limit=self._size, sort=DeploymentSort.UPDATED_DESC)
-        read_now = {one.id: one for one in newest}
-        self.whole = len(newest) < self._size
-        if self.whole:
-            self._met, self._offset = set(), 0
-            return self._finish(read_now, read_now)
+        if len(self.known) < self._size:
+            newest = await self._newest(0, self._size)
+            read_now = {one.id: one for one in newest}
+            self.whole = len(newest) < self._size
+            if self.whole:
+                self._met, self._offset = set(), 0
+                return self._finish(read_now, read_now)
+        else:
+            read_now, self.whole = await self._changed(begun), False
         self.known |= read_now
         while True:
             found = {
@@ -71,6 +78,24 @@ class Sweep:
                 return await self._round(read_now)
             if self.rounds and time.monotonic() - begun > _LOOK_SECONDS:
                 return list(read_now.values())
+
+    async def _newest(self, offset: int, limit: int) -> list[DeploymentResponse]:
+        return await page(self._client, offset, limit=limit, sort=DeploymentSort.UPDATED_DESC)
+
+    async def _changed(self, begun: float) -> dict[UUID, DeploymentResponse]:
+        """Those that changed last, up to one that has not changed since it was read."""
+        found: dict[UUID, DeploymentResponse] = {}
+        limit = min(self._size, _NEWEST)
+        while True:
+            newest = await self._newest(len(found), limit)
+            known = [self.known.get(one.id) for one in newest]
+            met = any(
+                old is not None and old.updated == one.updated
+                for old, one in zip(known, newest, strict=True)
+            )
+            found |= {one.id: one for one in newest}
+            if met or len(newest) < limit or time.monotonic() - begun > _LOOK_SECONDS:
+                return found
 
     async def again(self, ids: Set[UUID]) -> list[DeploymentResponse]:
         """Read some of them anew; those that are still there."""
