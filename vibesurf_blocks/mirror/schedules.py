@@ -171,8 +171,9 @@ class ScheduleMirror:
             except Exception as error:  # noqa: BLE001 - the next look may succeed
                 logger.warning("The schedules could not be mirrored (%r); trying again.", error)
             took = time.monotonic() - begun
-            # However often it is woken, most of the time is left to others.
-            await asyncio.sleep(_BUSY_SHARE * took)
+            if self._looked is not None:
+                # However often it is woken, most of the time is left to others.
+                await asyncio.sleep(_BUSY_SHARE * took)
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), max(self._poll_seconds - took, 0.0))
 

@@ -23,7 +23,10 @@ if TYPE_CHECKING:
     from prefect.client.schemas.responses import DeploymentResponse
 
 _LOOK_SECONDS: Final = 0.5
-"""A look begins no further page after this; the first round has as long as it needs."""
+"""A look begins no further page after this."""
+
+_FIRST_SECONDS: Final = 10.0
+"""The same of the first round, before which nothing can be told."""
 
 _NEWEST: Final = 20
 """Deployments read at once, of many, to see which changed last."""
@@ -76,7 +79,7 @@ class Sweep:
             read_now |= found
             if len(found) < self._size:
                 return await self._round(read_now)
-            if self.rounds and time.monotonic() - begun > _LOOK_SECONDS:
+            if time.monotonic() - begun > (_LOOK_SECONDS if self.rounds else _FIRST_SECONDS):
                 return list(read_now.values())
 
     async def _newest(self, offset: int, limit: int) -> list[DeploymentResponse]:
