@@ -31,6 +31,9 @@ _FIRST_SECONDS: Final = 10.0
 _NEWEST: Final = 20
 """Deployments read at once, of many, to see which changed last."""
 
+_PART: Final = 40
+"""Deployments read at once in rounds after the first: others wait for the server meanwhile."""
+
 
 class Sweep:
     """All deployments as they were read last.
@@ -68,16 +71,15 @@ class Sweep:
         else:
             read_now, self.whole = await self._changed(begun), False
         self.known |= read_now
+        part = min(self._size, _PART) if self.rounds else self._size
         while True:
-            found = {
-                one.id: one for one in await page(self._client, self._offset, limit=self._size)
-            }
+            found = {one.id: one for one in await page(self._client, self._offset, limit=part)}
             # Kept at once: whoever is interrupted goes on after it.
-            self._offset += self._size
+            self._offset += part
             self._met |= found.keys()
             self.known |= found
             read_now |= found
-            if len(found) < self._size:
+            if len(found) < part:
                 return await self._round(read_now)
             if time.monotonic() - begun > (_LOOK_SECONDS if self.rounds else _FIRST_SECONDS):
                 return list(read_now.values())
