@@ -154,7 +154,8 @@ class AgentRun:
             if not self._ended:
                 self._error = self._limits.reached(course.steps, course.seconds, course.usage)
             if not self._ended:
-                await self._within_limits(run_step(course.steps + 1, self._take))
+                with self._control.at_step():
+                    await self._within_limits(run_step(course.steps + 1, self._take))
         except EngineError as error:
             self._error = error.message
         except Exception as error:  # noqa: BLE001 - what was found so far is still to be shown

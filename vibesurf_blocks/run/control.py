@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -72,6 +73,7 @@ class Control:
         self.stop = asyncio.Event()
         self.reason: str | None = None
         self.superseded = False
+        self._at_step = False
         self.commands: deque[Command] = deque()
         self.state: State | None = run.state
         self.changed = asyncio.Event()
@@ -152,6 +154,15 @@ class Control:
         except Exception as error:  # noqa: BLE001 - the server may be away for a while
             logger.debug("Run %s could not look between two steps: %r", self._run_id, error)
 
+    @contextmanager
+    def at_step(self) -> Iterator[None]:
+        """Mark the time of a step, which a Resume does not cut off."""
+        self._at_step = True
+        try:
+            yield
+        finally:
+            self._at_step = False
+
     @property
     def suspended(self) -> bool:
         """Whether the run is to end its process and go on later, as the UI's Pause asks."""
@@ -192,7 +203,11 @@ class Control:
             or run.labels.get(ATTEMPT) != self._attempt
         ):
             self.superseded = True
-            self.stop.set()
+            # Resumed before it came to rest: whoever goes on waits for the slot that is held here
+            # and finds the step done. Cut off, it would be taken twice.
+            resumed = not state.is_final() and run.labels.get(ATTEMPT) == self._attempt
+            if not (resumed and self._at_step):
+                self.stop.set()
         return moved
 
     async def _sign(self) -> None:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
+from uuid import UUID
 
 import httpx
 from prefect.client.orchestration import PrefectClient
 
 from tests.support.book import Books
 from tests.support.control import agree, ask, asked_of, at_rest, done
+from tests.support.eventually import eventually
 from tests.support.tasks import completes, row_of, submit
+from vibesurf_blocks.prefect_api import commands
 from vibesurf_blocks.tasks import DESCRIPTION_LIMIT, Status
 
 
@@ -21,7 +25,7 @@ async def test_an_instruction_is_followed_from_the_next_step_on(
     task_id = await submit(api, book.task)
     await book.until_asked(1)
     instructing = asyncio.create_task(done(api, "add-new-task", reason=more.task))
-    await asyncio.wait({instructing}, timeout=0.1)
+    await eventually(partial(commands.waiting, prefect, UUID(task_id), ()), timeout=10)
     assert not instructing.done()  # no answer before the agent has it
     book.let_all()
 

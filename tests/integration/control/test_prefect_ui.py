@@ -106,6 +106,22 @@ async def test_resume_in_the_ui_of_what_the_ui_paused(
     ]
 
 
+async def test_resume_before_the_step_has_ended_takes_no_step_twice(
+    api: httpx.AsyncClient, prefect: PrefectClient, books: Books
+) -> None:
+    book = books(3)
+    task_id = await submit(api, book.task)
+    await book.until_asked(1)
+
+    await press_pause(prefect, task_id)
+    await done(api, "resume", task_id)  # the page that the agent is at is still held
+    book.let_all()
+
+    row = await completes(api, task_id)
+    assert book.asked == [1] * 3
+    assert row["task_metadata"]["steps"] == 3
+
+
 async def test_what_was_suspended_for_too_long_is_not_said_to_go_on(
     api: httpx.AsyncClient, prefect: PrefectClient, books: Books
 ) -> None:
