@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from uuid import UUID
 
 import httpx
@@ -20,6 +21,7 @@ from tests.support.stack import LiveStack
 from tests.support.tasks import body, completes, ends, submit
 from tests.support.web import Web
 from vibesurf_blocks.browser.session import FOLDER
+from vibesurf_blocks.prefect_api import commands
 from vibesurf_blocks.tasks import Status
 
 BOTH = {"name": "Ada", "mail": "ada@example.org", "size": "small"}
@@ -70,6 +72,7 @@ async def test_a_pause_keeps_the_answer_and_an_instruction_reaches_the_next_step
     task_id = await submit(api, "Order for Ada", llm_profile_name=named)
     assert await asyncio.to_thread(second.asked.wait, 40)
     pausing = asyncio.create_task(asked(api, "pause", task_id, "Lunch"))
+    await eventually(partial(commands.waiting, prefect, UUID(task_id), ()), timeout=10)
     second.released.set()
     await pausing
     row = await agree(api, prefect, task_id, Status.PAUSED)
