@@ -114,6 +114,18 @@ async def pid_of(prefect: PrefectClient, task_id: str) -> int:
     return found
 
 
+async def next_process(prefect: PrefectClient, task_id: str, before: int) -> int:
+    """The process that runs a task once it is another one than before."""
+
+    async def other() -> int | None:
+        pid = await pid_of(prefect, task_id)
+        return pid if pid != before else None
+
+    found = await eventually(other, timeout=AGREE_SECONDS)
+    assert found is not None
+    return found
+
+
 async def press_pause(prefect: PrefectClient, task_id: str) -> None:
     """What the UI's Pause button sends, within a step that is not the shortest."""
     await prefect.set_flow_run_state(UUID(task_id), Suspended(timeout_seconds=300), force=True)

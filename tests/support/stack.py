@@ -65,6 +65,8 @@ class LiveStack:
         self._token = uuid4().hex
         self.database = database or stack_database()
         self._own_env = {
+            # A page that a test holds back is not to be asked for again in the meantime.
+            "VIBESURF_REQUEST_TIMEOUT": "120",
             **env,
             **({"VIBESURF_DATABASE_URL": self.database} if self.database else {}),
         }

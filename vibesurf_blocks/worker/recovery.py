@@ -148,8 +148,8 @@ class Recovery:
         """
         found = await read_runs(self._client, [run.id])
         state = found[0].state if found else None
-        if found and found[0].labels.get(ATTEMPT) != run.labels.get(ATTEMPT):
-            return  # given to another process already
+        if found and _is_with_another(found[0], than=run):
+            return
         if state is None or state.is_final() or state.is_scheduled() or is_suspended(state):
             return
         run = found[0]
@@ -240,6 +240,14 @@ class Recovery:
     async def _heartbeats(self) -> dict[str, datetime | None]:
         workers = await self._client.read_workers_for_work_pool(self._pool)
         return {worker.name: worker.last_heartbeat_time for worker in workers}
+
+
+def _is_with_another(run: FlowRun, *, than: FlowRun) -> bool:
+    """Whether a run was given to another process, or claimed by another worker, since then."""
+    owner = run.labels.get(WORKER)
+    return run.labels.get(ATTEMPT) != than.labels.get(ATTEMPT) or (
+        owner is not None and owner != than.labels.get(WORKER)
+    )
 
 
 def _any_lives(beats: Mapping[str, datetime | None], *, but: str) -> bool:

@@ -25,6 +25,7 @@ from vibesurf_blocks.metrics.share import shared
 from vibesurf_blocks.metrics.working import WorkerMetrics
 from vibesurf_blocks.prefect_api.children import cancel, forsaken
 from vibesurf_blocks.prefect_api.client import connect
+from vibesurf_blocks.prefect_api.labels import WORKER
 from vibesurf_blocks.prefect_api.runs import next_due, read_runs
 from vibesurf_blocks.prefect_api.version_check import CHECKED
 from vibesurf_blocks.processes.client import Child, ForkServer, how_it_ended
@@ -44,6 +45,8 @@ from vibesurf_blocks.worker.slots import Slots
 from vibesurf_blocks.worker.wake import Waker
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from prefect.client.schemas.objects import FlowRun, State
     from prefect.client.schemas.responses import WorkerFlowRunResponse
 
@@ -135,10 +138,11 @@ class VibesurfWorker(BaseWorker[VibesurfJobConfiguration, VibesurfVariables, Vib
         self._metrics.serves(work_pool_name, lambda: len(self._running))
         self._sharing = contextlib.AsyncExitStack()
         self._beside: list[asyncio.Task[None]] = []
-        self._running: dict[UUID, _Running] = {}
-        self._stopping: dict[UUID, asyncio.Task[None]] = {}
+        # By process: one that ends its step may live beside the next one of the same run.
+        self._running: dict[int, _Running] = {}
+        self._stopping: dict[int, asyncio.Task[None]] = {}
         self._claiming = asyncio.Lock()
-        self._claimed: set[UUID] = set()
+        self._claims: dict[UUID, object] = {}
         self._confirmed: dict[UUID, bool] = {}
         self._taking: set[UUID] = set()
         self._recovered = 0.0
@@ -257,20 +261,27 @@ class VibesurfWorker(BaseWorker[VibesurfJobConfiguration, VibesurfVariables, Vib
         The result is 0 wherever the run's state already tells how it went, so that the base class
         marks only those runs as crashed whose process died for good.
         """
-        self._claimed.add(flow_run.id)
+        claim = self._claims[flow_run.id] = object()
+        flow_run.labels[WORKER] = self.name  # as it is in Prefect since the claim
+
+        def is_newest() -> bool:
+            return self._claims.get(flow_run.id) is claim
+
         try:
             with logs.about(flow_run.id):
                 return await self._run(
-                    flow_run, configuration, task_status or anyio.TASK_STATUS_IGNORED
+                    flow_run, configuration, task_status or anyio.TASK_STATUS_IGNORED, is_newest
                 )
         finally:
-            self._claimed.discard(flow_run.id)
+            if is_newest():
+                del self._claims[flow_run.id]
 
     async def _run(
         self,
         flow_run: FlowRun,
         configuration: VibesurfJobConfiguration,
         started: anyio.abc.TaskStatus[int],
+        is_newest: Callable[[], bool],
     ) -> VibesurfWorkerResult:
         if not self._confirmed.pop(flow_run.id):
             started.started(0)
@@ -303,7 +314,7 @@ class VibesurfWorker(BaseWorker[VibesurfJobConfiguration, VibesurfVariables, Vib
                 cwd=str(folder),
             )
             running = _Running(child, flow_run, configuration.stop_grace_seconds)
-            self._running[flow_run.id] = running
+            self._running[child.pid] = running
             due = flow_run.next_scheduled_start_time or flow_run.expected_start_time
             if due is not None:
                 waited = (datetime.now(UTC) - due).total_seconds()
@@ -311,14 +322,14 @@ class VibesurfWorker(BaseWorker[VibesurfJobConfiguration, VibesurfVariables, Vib
             started.started(child.pid)
             try:
                 code = await child.wait()
-                if running.fenced:
+                if not is_newest():
+                    pass  # resumed before this process had ended: the next one goes on
+                elif running.fenced:
                     await self._recovery.rejoin(flow_run)
                 elif code != 0 and not running.given_up:
                     await self._recovery.see_to(flow_run, how_it_ended(code), had_process=True)
             finally:
-                # Another process may have been started for the run meanwhile.
-                if self._running.get(flow_run.id) is running:
-                    del self._running[flow_run.id]
+                del self._running[child.pid]
                 self._waker.now()
         return VibesurfWorkerResult(identifier=str(child.pid), status_code=0)
 
@@ -345,8 +356,8 @@ class VibesurfWorker(BaseWorker[VibesurfJobConfiguration, VibesurfVariables, Vib
         grace_seconds: int = 30,
     ) -> None:
         """End the child with this process id; Prefect asks for it where a run never started."""
-        for running in self._running.values():
-            if str(running.child.pid) == infrastructure_pid:
+        for pid, running in self._running.items():
+            if str(pid) == infrastructure_pid:
                 await running.child.stop(grace_seconds)
                 return
         msg = f"No process {infrastructure_pid} of this worker runs any more."
@@ -451,47 +462,49 @@ class VibesurfWorker(BaseWorker[VibesurfJobConfiguration, VibesurfVariables, Vib
             await self._recovery.abandoned(kept, self._mine)
 
     def _mine(self) -> set[UUID]:
-        return self._running.keys() | self._claimed
+        return {running.run.id for running in self._running.values()} | self._claims.keys()
 
     async def _enforce_stops(self) -> None:
         """See that cancelled runs of this worker end, by force after their grace period."""
-        watched = [run_id for run_id in self._running if run_id not in self._stopping]
-        runs = await read_runs(self.client, watched)
+        watched = {
+            pid: one.run.id for pid, one in self._running.items() if pid not in self._stopping
+        }
+        runs = await read_runs(self.client, list({*watched.values()}))
         # A batch that was stopped has its children end; where it died before, this does.
         for run_id, why in (await forsaken(self.client, runs)).items():
             run = next(one for one in runs if one.id == run_id)
             await cancel(self.client, run, why)
         # Prefect ends a suspended run without asking its process, and forgets one it is told to.
         wanted = {run.id for run in runs if not _is_stopped(run)}
-        for run_id in watched:
-            running = self._running.get(run_id)
+        for pid, run_id in watched.items():
+            running = self._running.get(pid)
             if running is not None and run_id not in wanted:
-                self._stopping[run_id] = asyncio.create_task(self._stop(run_id, running))
+                self._stopping[pid] = asyncio.create_task(self._stop(running))
 
     async def _enforce_deadlines(self) -> None:
         """End what works on past a limit of its run: it is stuck, and cannot heed it by itself."""
-        for run_id, running in list(self._running.items()):
-            deadline = Deadline(self._settings.workspace_dir, str(run_id))
+        for pid, running in list(self._running.items()):
+            deadline = Deadline(self._settings.workspace_dir, str(running.run.id))
             due = await asyncio.to_thread(deadline.read)
             over = due is not None and time() > due.at + running.stop_grace
-            if due is None or not over or due.pid != running.child.pid:
+            if due is None or not over or due.pid != pid:
                 continue
-            if running.given_up or run_id in self._stopping:
+            if running.given_up or pid in self._stopping:
                 continue
-            self._logger.warning("Run %s works on past its limit; ending it.", run_id)
+            self._logger.warning("Run %s works on past its limit; ending it.", running.run.id)
             running.given_up = True
             running.child.signal(signal.SIGKILL)
             await running.child.wait()
             await asyncio.to_thread(deadline.clear)
             await self._recovery.end(running.run, due.reason)
 
-    async def _stop(self, run_id: UUID, running: _Running) -> None:
+    async def _stop(self, running: _Running) -> None:
         try:
             await asyncio.wait_for(running.child.wait(), running.stop_grace)
         except TimeoutError:
             running.child.signal(signal.SIGKILL)
         finally:
-            self._stopping.pop(run_id, None)
+            self._stopping.pop(running.child.pid, None)
 
 
 def _is_stopped(run: FlowRun) -> bool:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 import httpx
+import psutil
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.states import Paused, Suspended
@@ -18,6 +19,7 @@ from tests.support.control import (
     asked_of,
     at_rest,
     done,
+    next_process,
     pid_of,
     press_pause,
     refused,
@@ -120,6 +122,26 @@ async def test_resume_before_the_step_has_ended_takes_no_step_twice(
     row = await completes(api, task_id)
     assert book.asked == [1] * 3
     assert row["task_metadata"]["steps"] == 3
+
+
+async def test_death_at_the_last_step_before_a_pause_is_no_death_of_who_was_resumed(
+    api: httpx.AsyncClient, prefect: PrefectClient, books: Books
+) -> None:
+    book = books(3)
+    task_id = await submit(api, book.task)
+    await book.until_asked(1)
+    first = await pid_of(prefect, task_id)
+    await press_pause(prefect, task_id)
+    await done(api, "resume", task_id)
+    await next_process(prefect, task_id, first)  # waits for the session, which the first one has
+
+    psutil.Process(first).kill()
+
+    await book.until_asked(1, times=2)
+    book.let_all()
+    row = await completes(api, task_id)
+    assert book.asked == [2, 1, 1]
+    assert row["task_metadata"]["recoveries"] == 0
 
 
 async def test_what_was_suspended_for_too_long_is_not_said_to_go_on(

@@ -11,7 +11,7 @@ import pytest
 from prefect.client.orchestration import PrefectClient
 
 from tests.support.book import Books
-from tests.support.control import agree, ask, pid_of, press_pause, queue
+from tests.support.control import agree, ask, done, next_process, pid_of, press_pause, queue
 from tests.support.eventually import eventually
 from tests.support.stack import LiveStack
 from tests.support.stubborn import stubborn
@@ -105,6 +105,26 @@ async def test_a_suspended_agent_that_hangs_is_killed_when_it_is_stopped(
     await press_pause(prefect, task_id)
 
     await ask(api, "stop", task_id, "Enough of it")
+
+    await agree(api, prefect, task_id, Status.STOPPED)
+    await completes(api, await queue(prefect, following.task, "s-behind"))
+    assert not process.is_running()
+
+
+async def test_who_hangs_at_its_last_step_is_killed_though_another_process_was_started(
+    api: httpx.AsyncClient, prefect: PrefectClient, books: Books
+) -> None:
+    book, following = books(2), books(1)
+    following.let_all()
+    task_id = await queue(prefect, book.task, "s-hung-first", job_variables=GRACE)
+    await book.until_asked(1)
+    process = psutil.Process(await pid_of(prefect, task_id))
+    process.suspend()
+    await press_pause(prefect, task_id)
+    await done(api, "resume", task_id)
+    await next_process(prefect, task_id, process.pid)
+
+    await ask(api, "stop", task_id, "Enough of both")
 
     await agree(api, prefect, task_id, Status.STOPPED)
     await completes(api, await queue(prefect, following.task, "s-behind"))
