@@ -67,21 +67,49 @@ class Published:
     usage: ModelUsage | None = None
 
 
-async def create_progress(client: PrefectClient, run_id: UUID) -> UUID:
-    """Start the run's progress artifact at 0 per cent and return its id."""
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a run is.
+
+    Attributes:
+        done: The part that is done, from 0 to 1.
+        step: Steps finished.
+        name: What the last of them did.
+    """
+
+    done: float = 0.0
+    step: int = 0
+    name: str = ""
+
+    @property
+    def percent(self) -> float:
+        """The part that is done, in per cent."""
+        return round(100 * self.done, 1)
+
+    @property
+    def description(self) -> str | None:
+        """The last step in words, None before the first one."""
+        return f"Step {self.step}: {self.name}" if self.step else None
+
+
+async def create_progress(client: PrefectClient, run_id: UUID, progress: Progress) -> UUID:
+    """Begin a progress artifact of the run and return its id."""
     artifact = await client.create_artifact(
-        ArtifactCreate(key=PROGRESS_KEY, type="progress", flow_run_id=run_id, data=0.0)
+        ArtifactCreate(
+            key=PROGRESS_KEY,
+            type="progress",
+            description=progress.description,
+            flow_run_id=run_id,
+            data=progress.percent,
+        )
     )
     return artifact.id
 
 
-async def update_progress(
-    client: PrefectClient, artifact_id: UUID, *, progress: float, step: int, name: str
-) -> None:
-    """Tell how far the run is (0 to 1) and what its last step did."""
+async def update_progress(client: PrefectClient, artifact_id: UUID, progress: Progress) -> None:
+    """Tell how far the run is by now."""
     await client.update_artifact(
-        artifact_id,
-        ArtifactUpdate(data=round(100 * progress, 1), description=f"Step {step}: {name}"),
+        artifact_id, ArtifactUpdate(data=progress.percent, description=progress.description)
     )
 
 

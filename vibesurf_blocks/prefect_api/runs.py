@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection, Sequence
 from datetime import datetime
+from itertools import pairwise
+from typing import Any
 from uuid import UUID
 
 from prefect.client.orchestration import PrefectClient
@@ -22,7 +24,7 @@ from prefect.client.schemas.filters import (
     WorkPoolFilter,
     WorkPoolFilterName,
 )
-from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.client.schemas.sorting import FlowRunSort
 
 from vibesurf_blocks.prefect_api.queues import rank_of
@@ -161,6 +163,20 @@ async def read_runs(client: PrefectClient, ids: Sequence[UUID]) -> list[FlowRun]
             flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=chunk)), limit=PAGE
         )
     return found
+
+
+async def ended_before(client: PrefectClient, run_id: UUID) -> State[Any] | None:
+    """How a run had ended that was suspended after its end, None where it was not.
+
+    The UI's Pause is forced, so one that comes in the moment of the end is set over it; what is
+    resumed then has nothing left to do. A retry is another matter: that begins anew.
+    """
+    states = await client.read_flow_run_states(run_id)
+    states.sort(key=lambda state: state.timestamp)
+    for state, following in reversed(list(pairwise(states))):
+        if state.is_final():
+            return state if is_suspended(following) else None
+    return None
 
 
 async def children_of(client: PrefectClient, parent: UUID) -> list[FlowRun]:

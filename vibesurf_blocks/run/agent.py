@@ -10,6 +10,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, Self
 
 from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.objects import State
 from prefect.context import FlowRunContext
 from prefect.exceptions import Pause
 from prefect.logging import get_run_logger
@@ -21,6 +22,7 @@ from vibesurf_blocks.engines.protocol import Engine, EngineContext, Outcome, Ste
 from vibesurf_blocks.engines.registry import engine_for, engine_name
 from vibesurf_blocks.errors import EngineError, InvalidInput
 from vibesurf_blocks.prefect_api.labels import RECOVERED_FROM
+from vibesurf_blocks.prefect_api.runs import ended_before
 from vibesurf_blocks.prefect_api.step_runs import run_step
 from vibesurf_blocks.run.checkpoints import CheckpointFile, Kept
 from vibesurf_blocks.run.control import Control
@@ -39,7 +41,7 @@ from vibesurf_blocks.tasks import AgentTask
 from vibesurf_blocks.workspace import prepare_session, resolve_upload
 
 if TYPE_CHECKING:
-    from prefect.client.schemas.objects import FlowRun, State
+    from prefect.client.schemas.objects import FlowRun
     from prefect.logging.loggers import LoggingAdapter
 
 
@@ -78,6 +80,7 @@ class AgentRun:
         self._opened = False
         self._error: str | None = None
         self._slot_taken = False
+        self._ended_before: State[Any] | None = None
 
     @classmethod
     @asynccontextmanager
@@ -172,6 +175,10 @@ class AgentRun:
             Pause: The run is suspended.
         """
         self._control.give_way()
+        if self._ended_before is not None:
+            before = self._ended_before
+            await self._heeding.answer_the_rest()
+            return State(type=before.type, name=before.name, message=before.message)
         stopped = self._control.stop.is_set()
         if stopped:
             self._heeding.note_stop()
@@ -225,7 +232,8 @@ class AgentRun:
 
     @property
     def _ended(self) -> bool:
-        return self._course.finished or self._error is not None or self._control.stop.is_set()
+        over = self._course.finished or self._ended_before is not None
+        return over or self._error is not None or self._control.stop.is_set()
 
     async def _take_slot(self) -> None:
         """Wait for a slot of the workspace; go on where an earlier process of this run was."""
@@ -255,6 +263,10 @@ class AgentRun:
         if kept is None:
             # Begun anew, maybe by Prefect's Retry after its end: no pause of then counts again.
             await self._control.drop_what_is_over()
+            if self._run.run_count:  # as when it was claimed
+                self._ended_before = await ended_before(self._client, self._run.id)
+            if self._ended_before is None:
+                self._publisher.begin()
         else:
             self._restore(kept)
             if self._course.finished:

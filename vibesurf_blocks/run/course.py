@@ -53,7 +53,7 @@ class Course:
         self.usage = kept.usage
         self.heeded = list(kept.heeded)
         self._history = list(kept.history)
-        self._publisher.restore(kept.untold)
+        self._publisher.restore(kept.untold, kept.history)
 
     def keep(self) -> None:
         """Keep it, so that an end of the process loses nothing of it.

@@ -58,7 +58,7 @@ class Publisher:
         }
         self._progress: UUID | None = None
         self._table: UUID | None = None
-        self._newest: tuple[int, Step] | None = None
+        self._newest: artifacts.Progress | None = None
         self._journal = StepJournal(client, run_id)
         self._journal_read = False
         self._untold: list[StepNote] = []
@@ -73,16 +73,25 @@ class Publisher:
     def start(self) -> None:
         """Begin to publish; returns at once."""
         self._task = asyncio.create_task(self._publish(), name="publish-progress")
-        self._wake.set()
 
     @property
     def untold(self) -> tuple[StepNote, ...]:
         """Finished steps that may not be in the journal yet; to be kept until they are."""
         return tuple(self._untold)
 
-    def restore(self, untold: Sequence[StepNote]) -> None:
+    def begin(self) -> None:
+        """Tell that no step is done yet, whatever an earlier life of the run has shown."""
+        self._newest = artifacts.Progress()
+        self._wake.set()
+
+    def restore(self, untold: Sequence[StepNote], history: Sequence[ControlEntry]) -> None:
         """Take over what an earlier process of the run may not have told."""
         self._untold[:0] = untold
+        if untold:
+            last = untold[-1]
+            self._newest = artifacts.Progress(last.progress / 100, last.number, last.name)
+        if history:
+            self._history = tuple(history)
         self._wake.set()
 
     def note(self, number: int, step: Step) -> None:
@@ -112,7 +121,7 @@ class Publisher:
             "engine": engine,
         }
         emit_event(STEP_EVENT, resource=self._resource, payload=payload)
-        self._newest = (number, step)
+        self._newest = artifacts.Progress(step.progress, number, step.name)
         if step.picture is not None:
             description = f"Step {number}: {step.name}"
             self._pictures.append(_Picture(running_step(), description, step.picture))
@@ -199,8 +208,6 @@ class Publisher:
 
     async def _write_words(self) -> None:
         """Publish all but the pictures; what was cut off or failed can be repeated."""
-        if self._progress is None:
-            self._progress = await artifacts.create_progress(self._client, self._run_id)
         told = bool(self._untold)
         if self._untold:
             if not self._journal_read:
@@ -211,10 +218,10 @@ class Publisher:
             del self._untold[: len(notes)]
         newest = self._newest
         if newest is not None:
-            number, step = newest
-            await artifacts.update_progress(
-                self._client, self._progress, progress=step.progress, step=number, name=step.name
-            )
+            if self._progress is None:
+                self._progress = await artifacts.create_progress(self._client, self._run_id, newest)
+            else:
+                await artifacts.update_progress(self._client, self._progress, newest)
             told = True
             if self._newest is newest:
                 self._newest = None

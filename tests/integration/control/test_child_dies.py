@@ -19,7 +19,7 @@ from tests.support.book import Books
 from tests.support.control import agree, asked_of, at_rest, done, kill, pid_of, run_of, state_of
 from tests.support.eventually import eventually
 from tests.support.stack import LiveStack
-from tests.support.tasks import completes, reaches, submit
+from tests.support.tasks import completes, reaches, row_of, submit
 from vibesurf_blocks.prefect_api.artifacts import published
 from vibesurf_blocks.prefect_api.labels import ATTEMPT, RECOVERED_FROM
 from vibesurf_blocks.prefect_api.runs import loose_holders
@@ -54,6 +54,32 @@ async def test_a_run_killed_after_any_step_goes_on_with_the_next(
     assert undisturbed["task_metadata"]["recoveries"] == 0
 
 
+async def test_a_run_that_was_started_again_shows_what_it_had_shown(
+    api: httpx.AsyncClient, prefect: PrefectClient, books: Books
+) -> None:
+    book = books(3)
+    task_id = await submit(api, book.task)
+    await book.until_asked(1)
+    step = await at_rest(api, book, task_id)
+    await done(api, "resume", task_id)
+    await book.until_asked(step + 1)
+
+    await kill(prefect, task_id)
+    await book.until_asked(step + 1, times=2)  # held back: no step follows by itself
+
+    async def shown() -> bool:
+        row = await row_of(api, task_id)
+        return row is not None and (
+            row["task_metadata"]["recoveries"] == 1
+            and row["task_metadata"]["steps"] == step
+            and [what for what, *_ in asked_of(row)] == ["pause", "resume"]
+        )
+
+    await eventually(shown, timeout=10)
+    book.let_all()
+    await completes(api, task_id)
+
+
 async def test_a_run_killed_after_its_last_step_repeats_none(
     stack: LiveStack, api: httpx.AsyncClient, prefect: PrefectClient, books: Books
 ) -> None:
@@ -75,6 +101,7 @@ async def test_a_run_killed_after_its_last_step_repeats_none(
     row = await completes(api, task_id)
     assert book.asked == [1, 1]
     assert row["task_result"].count("Text of page") == 2
+    assert row["task_metadata"]["steps"] == 2
 
     async def forgotten() -> bool:
         return file.load() is None  # after its last state

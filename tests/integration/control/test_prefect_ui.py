@@ -144,6 +144,25 @@ async def test_death_at_the_last_step_before_a_pause_is_no_death_of_who_was_resu
     assert row["task_metadata"]["recoveries"] == 0
 
 
+async def test_a_pause_that_comes_in_the_moment_of_the_end_has_nothing_done_again(
+    api: httpx.AsyncClient, prefect: PrefectClient, books: Books
+) -> None:
+    book = books(2)
+    book.let_all()
+    before = await completes(api, await submit(api, book.task))
+    task_id = before["task_id"]
+    await press_pause(prefect, task_id)  # forced, as the UI does it
+    await agree(api, prefect, task_id, Status.PAUSED)
+
+    await prefect.resume_flow_run(UUID(task_id))
+
+    after = await completes(api, task_id)
+    assert book.asked == [1, 1]
+    assert after["task_result"] == before["task_result"]
+    assert after["task_metadata"]["steps"] == 2
+    assert (await state_of(prefect, task_id)).message == "Done in 2 steps."
+
+
 async def test_what_was_suspended_for_too_long_is_not_said_to_go_on(
     api: httpx.AsyncClient, prefect: PrefectClient, books: Books
 ) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 from uuid import UUID
 
@@ -17,6 +17,7 @@ from prefect.states import AwaitingRetry, Cancelling, Paused, Running
 from tests.support.book import Books
 from tests.support.control import at_rest, run_of, state_of
 from tests.support.tasks import ends, submit
+from vibesurf_blocks.prefect_api.labels import ATTEMPT, WORKER
 from vibesurf_blocks.worker.recovery import Recovery
 
 
@@ -32,6 +33,23 @@ async def run(prefect: PrefectClient) -> AsyncIterator[FlowRun]:
     await prefect.set_flow_run_state(made.id, Running(), force=True)
     yield await prefect.read_flow_run(made.id)
     await prefect.delete_flow_run(made.id)
+
+
+def _recovery(
+    prefect: PrefectClient, max_recoveries: Callable[[FlowRun], Awaitable[int]]
+) -> Recovery:
+    async def nothing_to_save(_run: FlowRun) -> None:
+        pass
+
+    return Recovery(
+        prefect,
+        "nobody",
+        "this one",
+        loose_seconds=60,
+        gap_seconds=60,
+        max_recoveries=max_recoveries,
+        salvage=nothing_to_save,
+    )
 
 
 @pytest.mark.parametrize(
@@ -56,22 +74,27 @@ async def test_a_stop_that_comes_while_a_recovery_is_decided_on_is_kept(
         await prefect.set_flow_run_state(run.id, Cancelling(message="Enough"))
         return 2
 
-    async def nothing_to_save(_run: FlowRun) -> None:
-        pass
-
-    recovery = Recovery(
-        prefect,
-        "nobody",
-        "this one",
-        loose_seconds=60,
-        gap_seconds=60,
-        max_recoveries=most,
-        salvage=nothing_to_save,
-    )
+    recovery = _recovery(prefect, most)
     await recovery.see_to(run, "was killed by SIGKILL")
 
     state = await state_of(prefect, str(run.id))
     assert (state.type, state.message) == (StateType.CANCELLED, "Enough")
+
+
+@pytest.mark.parametrize(
+    "label", [{WORKER: "another one"}, {ATTEMPT: 1}], ids=["worker", "attempt"]
+)
+async def test_the_end_of_a_process_is_none_of_the_run_that_another_one_has(
+    prefect: PrefectClient, run: FlowRun, label: dict[str, Any]
+) -> None:
+    async def most(_run: FlowRun) -> int:
+        return 2
+
+    await prefect.update_flow_run_labels(run.id, label)
+
+    await _recovery(prefect, most).see_to(run, "was killed by SIGKILL", had_process=True)
+
+    assert (await state_of(prefect, str(run.id))).is_running()
 
 
 async def test_a_retry_in_prefect_does_what_was_asked_before_not_again(
