@@ -133,7 +133,9 @@ async def test_a_child_ends_with_a_batch_that_was_cancelled_without_a_process(
     child = await child_of(prefect, run, "1")
     state = (await finishes(prefect, child.run)).state
     assert state is not None
-    assert (state.type, state.message) == (StateType.CANCELLED, f"Stopped with {run.name}.")
+    assert state.type is StateType.CANCELLED
+    # Prefect's server looks after such children too, every few seconds, and may be the first.
+    assert state.message in {f"Stopped with {run.name}.", "The parent flow run was cancelled."}
     assert await children(prefect, run) == [("1", StateType.CANCELLED)]
 
 
