@@ -205,6 +205,8 @@ async def _reconciled(few: Sized, many: Sized, times: int) -> list[Row]:
             async def tasks(sync: Sync = sync) -> None:
                 await sync.reconcile(datetime.now(UTC) - timedelta(seconds=5))
 
+            while not schedules.knows_all:
+                await schedules.look()
             calls += [("tasks", id(sized), tasks), ("schedules", id(sized), schedules.look)]
         for number in range(times + 1):
             for name, whose, call in calls:

@@ -149,6 +149,11 @@ class ScheduleMirror:
         self._looked: datetime | None = None
         self._wake = asyncio.Event()
 
+    @property
+    def knows_all(self) -> bool:
+        """Whether every deployment was read once, so that a look shows what has changed."""
+        return self._looked is not None
+
     def started(self, run: FlowRun) -> None:
         """Note that a run was started: its schedule, if it is of one, is counted anew."""
         if run.id in self._noted:
@@ -171,7 +176,7 @@ class ScheduleMirror:
             except Exception as error:  # noqa: BLE001 - the next look may succeed
                 logger.warning("The schedules could not be mirrored (%r); trying again.", error)
             took = time.monotonic() - begun
-            if self._looked is not None:
+            if self.knows_all:
                 # However often it is woken, most of the time is left to others.
                 await asyncio.sleep(_BUSY_SHARE * took)
             with suppress(TimeoutError):
@@ -180,7 +185,7 @@ class ScheduleMirror:
     async def look(self) -> None:
         """Read what may have changed, and write what is no longer as it was."""
         begun = datetime.now(UTC)
-        first = self._looked is None
+        first = not self.knows_all
         if first:
             await self._remember()
         read = await self._sweep.look()

@@ -95,10 +95,9 @@ _turn = (
     _c.task_id,
 )
 _waiting = select(_tasks).where(_c.status == Status.PENDING).order_by(*_turn)
-_unfinished = (
-    select(_c.task_id)
-    .where(_c.status.in_([Status.PENDING, Status.RUNNING, Status.PAUSED]))
-    .order_by(_c.created_at, _c.task_id)
+# Not sorted here: SQLite would go through all rows in order, rather than find these few and sort.
+_unfinished = select(_c.created_at, _c.task_id).where(
+    _c.status.in_([Status.PENDING, Status.RUNNING, Status.PAUSED])
 )
 
 _place = TypeAdapter(tuple[AwareDatetime, str])
@@ -283,7 +282,8 @@ class TaskStore:
     async def unfinished_ids(self) -> list[str]:
         """Return the ids of all tasks that have not ended, oldest first."""
         async with self._database.read() as connection:
-            return list(await connection.scalars(_unfinished))
+            found = await connection.execute(_unfinished)
+            return [task_id for _, task_id in sorted((at, task_id) for at, task_id in found)]
 
     async def last_use(self, llm_profile_name: str) -> datetime | None:
         """Return when the newest started task of a profile was started, or None where none was."""
