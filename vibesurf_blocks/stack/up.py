@@ -45,6 +45,7 @@ _LOOK_SECONDS = 0.25
 _SERVER_AUTH = "PREFECT_SERVER_API_AUTH_STRING"
 _CLIENT_AUTH = "PREFECT_API_AUTH_STRING"
 _CLIENT_CSRF = "PREFECT_CLIENT_CSRF_SUPPORT_ENABLED"
+_CSRF_CLIENT = "Prefect-Csrf-Client"
 
 _PRELOAD = (
     "prefect.flow_engine",
@@ -328,20 +329,22 @@ class Stack:
         if password := self._env.get(_CLIENT_AUTH):
             headers["Authorization"] = f"Basic {b64encode(password.encode()).decode()}"
         async with httpx.AsyncClient(trust_env=False, headers=headers) as client:
-            if self._env.get(_CLIENT_CSRF) != "false":
-                client.headers.update(await _csrf_headers(client, addresses.prefect_api))
             for pool in self._settings.pools:
-                workers = f"{addresses.prefect_api}/work_pools/{pool}/workers/filter"
-                while time.monotonic() < deadline:
-                    answer = await client.post(workers, json={})
-                    if answer.is_success and any(
-                        one["status"] == "ONLINE" for one in answer.json()
-                    ):
-                        break
+                while not await self._is_worked(client, addresses.prefect_api, pool):
+                    if time.monotonic() > deadline:
+                        msg = f"No worker of the pool {pool!r} came online."
+                        raise StackError(msg)
                     await asyncio.sleep(0.05)
-                else:
-                    msg = f"No worker of the pool {pool!r} came online."
-                    raise StackError(msg)
+
+    async def _is_worked(self, client: httpx.AsyncClient, prefect_api: str, pool: str) -> bool:
+        """Whether a worker of the pool is online; unknown counts as not, as Prefect may be busy."""
+        try:
+            if self._env.get(_CLIENT_CSRF) != "false" and _CSRF_CLIENT not in client.headers:
+                client.headers.update(await _csrf_headers(client, prefect_api))
+            answer = await client.post(f"{prefect_api}/work_pools/{pool}/workers/filter", json={})
+        except httpx.TransportError:
+            return False
+        return answer.is_success and any(one["status"] == "ONLINE" for one in answer.json())
 
     async def _end_browsers(self) -> None:
         folders = browser_folders(self._settings.workspace_dir)
@@ -358,11 +361,11 @@ class Stack:
 
 async def _csrf_headers(client: httpx.AsyncClient, prefect_api: str) -> dict[str, str]:
     """What Prefect's clients send with what is no GET, where the server wants it."""
-    name = str(uuid4())
-    answer = await client.get(f"{prefect_api}/csrf-token", params={"client": name})
-    if not answer.is_success:  # it wants none, and says so
-        return {}
-    return {"Prefect-Csrf-Token": answer.json()["token"], "Prefect-Csrf-Client": name}
+    headers = {_CSRF_CLIENT: str(uuid4())}
+    answer = await client.get(f"{prefect_api}/csrf-token", params={"client": headers[_CSRF_CLIENT]})
+    if answer.is_success:  # else it wants none, and says so
+        headers["Prefect-Csrf-Token"] = answer.json()["token"]
+    return headers
 
 
 def end_left_browsers(workspace: Path) -> None:
