@@ -77,7 +77,7 @@ async def _measure(bench: Bench, stack: Stack, runs: int) -> Point:
 
 async def curve(bench: Bench) -> list[Row]:
     """Each line: after the most runs, beside after the fewest."""
-    real = REAL[:2] if bench.quick else REAL
+    real, copied = (REAL[:2], (REAL[2], COPIED[0])) if bench.quick else (REAL, COPIED)
     points: list[Point] = []
     async with new_stack(bench.database) as stack:
         await stack.start()
@@ -91,7 +91,7 @@ async def curve(bench: Bench) -> list[Row]:
                 done += 1
             points.append(await _measure(bench, stack, runs))
             done += SAMPLE
-        for runs in COPIED[: 1 if bench.quick else 2]:
+        for runs in copied:
             await fill_runs(stack, last, runs - points[-1].runs)
             await fill_tasks(stack.tables_url, runs - points[-1].runs, first=points[-1].runs + 1)
             points.append(await _measure(bench, stack, runs))
