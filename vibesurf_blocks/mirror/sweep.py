@@ -31,7 +31,7 @@ _FIRST_SECONDS: Final = 10.0
 _NEWEST: Final = 20
 """Deployments read at once, of many, to see which changed last."""
 
-_PART: Final = 40
+_PART: Final = 25
 """Deployments read at once in rounds after the first: others wait for the server meanwhile."""
 
 
