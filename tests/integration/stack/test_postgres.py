@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import traceback
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -165,7 +166,12 @@ def _start_as_nobody(home: Path, result: multiprocessing.Queue[str]) -> None:
     postgres = EmbeddedPostgres(home)
     postgres._start()
     result.put(postgres.url)
-    postgres._stop()
+    try:
+        postgres._stop()
+    except BaseException:
+        result.put(traceback.format_exc())
+        raise
+    result.put("stopped")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="the other tests run as a normal user already")
@@ -178,6 +184,7 @@ def test_runs_as_a_normal_user(folder: Path) -> None:
     child = context.Process(target=_start_as_nobody, args=(home, result))
     child.start()
     assert result.get(timeout=60).startswith("postgresql+asyncpg://")
+    assert result.get(timeout=60) == "stopped"
     child.join(30)
     assert child.exitcode == 0
     assert (home / "postgres").stat().st_uid == 65534
