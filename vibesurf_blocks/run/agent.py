@@ -263,7 +263,7 @@ class AgentRun:
         if kept is None:
             # Begun anew, maybe by Prefect's Retry after its end: no pause of then counts again.
             await self._control.drop_what_is_over()
-            if self._run.run_count:  # as when it was claimed
+            if self._run.run_count:  # of before it was claimed: this is not its first life
                 self._ended_before = await ended_before(self._client, self._run.id)
             if self._ended_before is None:
                 self._publisher.begin()

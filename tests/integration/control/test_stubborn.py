@@ -10,7 +10,7 @@ import psutil
 import pytest
 from prefect.client.orchestration import PrefectClient
 
-from tests.support.book import Books
+from tests.support.book import Book, Books
 from tests.support.control import agree, ask, done, next_process, pid_of, press_pause, queue
 from tests.support.eventually import eventually
 from tests.support.stack import LiveStack
@@ -92,17 +92,25 @@ async def test_an_agent_that_is_stuck_is_ended_at_its_limit(
     await completes(api, behind)
 
 
+async def _hung_and_suspended(
+    prefect: PrefectClient, book: Book, session: str
+) -> tuple[str, psutil.Process]:
+    """A task at its first page whose process stands still when the UI's Pause is pressed."""
+    task_id = await queue(prefect, book.task, session, job_variables=GRACE)
+    await book.until_asked(1)
+    process = psutil.Process(await pid_of(prefect, task_id))
+    process.suspend()
+    await press_pause(prefect, task_id)
+    return task_id, process
+
+
 async def test_a_suspended_agent_that_hangs_is_killed_when_it_is_stopped(
     api: httpx.AsyncClient, prefect: PrefectClient, books: Books
 ) -> None:
     """Prefect ends a suspended run at once, and asks its process nothing."""
     book, following = books(2), books(1)
     following.let_all()
-    task_id = await queue(prefect, book.task, "s-hung", job_variables=GRACE)
-    await book.until_asked(1)
-    process = psutil.Process(await pid_of(prefect, task_id))
-    process.suspend()
-    await press_pause(prefect, task_id)
+    task_id, process = await _hung_and_suspended(prefect, book, "s-hung")
 
     await ask(api, "stop", task_id, "Enough of it")
 
@@ -116,11 +124,7 @@ async def test_who_hangs_at_its_last_step_is_killed_though_another_process_was_s
 ) -> None:
     book, following = books(2), books(1)
     following.let_all()
-    task_id = await queue(prefect, book.task, "s-hung-first", job_variables=GRACE)
-    await book.until_asked(1)
-    process = psutil.Process(await pid_of(prefect, task_id))
-    process.suspend()
-    await press_pause(prefect, task_id)
+    task_id, process = await _hung_and_suspended(prefect, book, "s-hung-first")
     await done(api, "resume", task_id)
     await next_process(prefect, task_id, process.pid)
 
