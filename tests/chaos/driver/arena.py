@@ -105,7 +105,7 @@ class Arena:
         where.mkdir(parents=True, exist_ok=True)
         names = ["up.log", "others.log", "book/log.jsonl", "home/logs/postgres.log"]
         for path in [self.folder / name for name in names] + list(self.stack.home.glob("*.db*")):
-            if path.exists():
+            if path.is_file():
                 shutil.copy(path, where / path.name)
 
 

@@ -22,12 +22,17 @@ from tests.chaos.driver.repair import PROMISED_SECONDS, Repair
 from tests.chaos.driver.rows import Rows
 from tests.chaos.driver.table import Outcome
 from tests.chaos.driver.workload import Workload
+from tests.support.eventually import eventually
 from tests.support.tasks import unfinished
 from vibesurf_blocks.prefect_api.labels import RECOVERIES
+from vibesurf_blocks.tasks import Status
 
 _PATIENCE_SECONDS = 90.0
 _SETTLE_SECONDS = 180.0
 _END_SECONDS = 10.0
+_CALM_RUNS = 2
+_CALM_SECONDS = 8.0
+"""What is broken is to be at work: so many runs end between two bursts, in so long at the most."""
 
 Say = Callable[[str], None]
 
@@ -110,6 +115,21 @@ class Run:
                 f" {len(work.ledger.accepted):4d} accepted {len(work.ledger.violations):2d} wrong"
                 f" | {took:4.1f} s after {told}{f': {wrong[0][:150]}' if wrong else ''}"
             )
+            await self._work_goes_on()
+
+    async def _work_goes_on(self) -> None:
+        """Let agents work on a whole stack, so that the next burst meets them at work."""
+        before = await self._ended()
+
+        async def worked() -> bool:
+            return await self._ended() >= before + _CALM_RUNS
+
+        with suppress(TimeoutError):
+            await eventually(worked, timeout=_CALM_SECONDS, pause=0.25)
+
+    async def _ended(self) -> int:
+        statuses = await asyncio.to_thread(self._rows.statuses)
+        return sum(Status(status).terminal for status in statuses.values())
 
     async def _burst(self, burst: list[Planned]) -> None:
         lasting = []

@@ -8,6 +8,7 @@ from typing import Any
 
 from tests.chaos.driver.invariants import INVARIANTS
 from tests.chaos.driver.ledger import Ledger, Violation
+from tests.chaos.driver.workload import ACTIONS
 
 _EXAMPLES = 3
 
@@ -93,6 +94,8 @@ def lines(outcome: Outcome) -> list[str]:
         f"| kills | {_counts(_part(outcome.faults, 'kill-'))} |",
         f"| frozen | {_counts(_part(outcome.faults, 'freeze-'))} |",
         f"| connections cut, stalled; disk filled | {_counts(_rest(outcome.faults))} |",
+        f"| done meanwhile | {_counts(_done(outcome.actions))} |",
+        f"| answers of the API | {_counts(_part(outcome.actions, 'HTTP '))} |",
         f"| accepted by REST and UI | {outcome.accepted} tasks, "
         f"{outcome.instructions} instructions |",
         f"| occurrences of schedules | {outcome.occurrences} |",
@@ -128,6 +131,10 @@ def _counts(counted: Counter[str]) -> str:
 
 def _part(faults: Counter[str], prefix: str) -> Counter[str]:
     return Counter({k.removeprefix(prefix): v for k, v in faults.items() if k.startswith(prefix)})
+
+
+def _done(actions: Counter[str]) -> Counter[str]:
+    return Counter({name: times for name, times in actions.items() if name in ACTIONS})
 
 
 def _rest(faults: Counter[str]) -> Counter[str]:

@@ -35,14 +35,14 @@ from tests.support.web import pages
 from vibesurf_blocks.prefect_api.states import is_suspended
 
 ACTIONS = {
-    "submit": 6,
+    "submit": 8,
     "race": 3,
-    "enqueue": 6,
+    "enqueue": 8,
     "custom_run": 2,
     "pause": 3,
     "resume": 3,
-    "instruct": 5,
-    "stop": 2,
+    "instruct": 10,
+    "stop": 1,
     "cancel": 1,
     "suspend": 1,
     "resume_in_the_ui": 1,
@@ -58,9 +58,9 @@ ACTIONS = {
 SECRET = "chaos-secret-9f3a77-told-to-nobody"
 """In the key of a profile and in the environment of tools."""
 
-_PAUSE_SECONDS = (0.4, 2.0)
+_PAUSE_SECONDS = (0.1, 0.6)
 _PAGE_SECONDS = 0.15
-_AT_ONCE = 8
+_AT_ONCE = 12
 _WAITING = 6
 _RESUME_SECONDS = 3.0
 _EVERY_SECONDS = 40.0
@@ -226,7 +226,7 @@ class Workload:
         return str(said["task_id"])
 
     async def _submit(self, number: int, chance: random.Random) -> None:
-        await self._ask_for(number, self._task(chance.randint(1, 3)))
+        await self._ask_for(number, self._task(chance.randint(1, 6)))
 
     async def _race(self, number: int, chance: random.Random) -> None:
         tasks = [self._task(1, held=1.0) for _ in range(chance.randint(2, 5))]
@@ -235,7 +235,7 @@ class Workload:
     async def _enqueue(self, number: int, chance: random.Random) -> None:
         if await self._waiting() < _WAITING:
             priority = chance.choice(["high", "normal", "low"])
-            task = self._task(chance.randint(1, 3))
+            task = self._task(chance.randint(1, 6))
             await self._ask_for(number, task, on_busy="enqueue", priority=priority)
 
     async def _custom_run(self, number: int, chance: random.Random) -> None:
