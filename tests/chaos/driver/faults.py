@@ -77,6 +77,7 @@ class Faults:
         actions: dict[str, tuple[Callable[[], None], Callable[[], None]]] = {
             "cut-prefect": (self._arena.prefect.cut, self._arena.prefect.restore),
             "stall-prefect": (self._arena.prefect.stall, self._arena.prefect.restore),
+            "slow-prefect": (self._arena.prefect.slow, self._arena.prefect.restore),
             "cut-database": (database.cut, database.restore),
             "fill-disk": (self._arena.disk.fill, self._arena.disk.free),
         }

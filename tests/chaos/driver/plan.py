@@ -28,6 +28,7 @@ OTHERS = {
     "freeze-database": 2,
     "cut-prefect": 4,
     "stall-prefect": 2,
+    "slow-prefect": 4,
     "cut-database": 3,
     "fill-disk": 3,
 }

@@ -1,8 +1,9 @@
-"""A small proxy that can cut its connections, or hold them without a word, in its own thread."""
+"""A small proxy that can cut, hold or delay its connections, in its own thread."""
 
 from __future__ import annotations
 
 import asyncio
+import random
 import threading
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -11,6 +12,7 @@ from typing import Self
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 _CHUNK = 1 << 16
+_SLOW_SECONDS = 1.0
 
 
 class Proxy:
@@ -21,6 +23,8 @@ class Proxy:
         self._listen = listen
         self._upstream = upstream
         self._open = True
+        self._slow = False
+        self._chance = random.Random("delays")
         self._writers: set[asyncio.StreamWriter] = set()
         self._started = threading.Event()
         self._loop = asyncio.new_event_loop()
@@ -43,6 +47,10 @@ class Proxy:
         """Take bytes no longer: connections stand, and nothing comes through."""
         self._do(self._passing.clear)
 
+    def slow(self) -> None:
+        """Hold back each answer for up to a second: those of two connections change places."""
+        self._do(self._begin_slow)
+
     def restore(self) -> None:
         """Work as before."""
         self._do(self._restore)
@@ -55,8 +63,12 @@ class Proxy:
         for writer in self._writers:
             writer.transport.abort()
 
+    def _begin_slow(self) -> None:
+        self._slow = True
+
     def _restore(self) -> None:
         self._open = True
+        self._slow = False
         self._passing.set()
 
     def _run(self) -> None:
@@ -92,15 +104,21 @@ class Proxy:
             with suppress(OSError):
                 answers, theirs = await self._connect()
                 self._writers.add(theirs)
-                await asyncio.gather(self._pass(reader, theirs), self._pass(answers, writer))
+                await asyncio.gather(
+                    self._pass(reader, theirs), self._pass(answers, writer, answers=True)
+                )
         finally:
             for one in (writer, theirs):
                 if one is not None:
                     self._writers.discard(one)
                     one.transport.abort()
 
-    async def _pass(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+    async def _pass(
+        self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, *, answers: bool = False
+    ) -> None:
         while data := await source.read(_CHUNK):
+            if answers and self._slow:
+                await asyncio.sleep(self._chance.uniform(0, _SLOW_SECONDS))
             await self._passing.wait()
             sink.write(data)
             await sink.drain()

@@ -93,7 +93,7 @@ def lines(outcome: Outcome) -> list[str]:
         f"| runs | {sum(outcome.runs.values())}: {_counts(outcome.runs)} |",
         f"| kills | {_counts(_part(outcome.faults, 'kill-'))} |",
         f"| frozen | {_counts(_part(outcome.faults, 'freeze-'))} |",
-        f"| connections cut, stalled; disk filled | {_counts(_rest(outcome.faults))} |",
+        f"| connections cut, stalled, slow; disk filled | {_counts(_rest(outcome.faults))} |",
         f"| done meanwhile | {_counts(_done(outcome.actions))} |",
         f"| answers of the API | {_counts(_part(outcome.actions, 'HTTP '))} |",
         f"| accepted by REST and UI | {outcome.accepted} tasks, "

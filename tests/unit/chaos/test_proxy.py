@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import socket
 import threading
 from collections.abc import Iterator
@@ -80,3 +81,24 @@ def test_it_stands_before_a_local_socket(tmp_path: Path) -> None:
             client.connect(str(tmp_path / "p"))
             client.sendall(b"said")
             assert client.recv(100) == b"said"
+
+
+def test_it_changes_the_order_of_answers_on_two_connections(tmp_path: Path) -> None:
+    port = free_port()
+    with echo(tmp_path / "s"), Proxy(port, tmp_path / "s") as proxy:
+        clients = [socket.create_connection(("127.0.0.1", port), timeout=5) for _ in range(2)]
+        proxy.slow()
+        firsts = set()
+        for _ in range(50):
+            for number, client in enumerate(clients):
+                client.sendall(str(number).encode())
+            ready, _, _ = select.select(clients, [], [], 5)
+            firsts.add(ready[0].recv(100))
+            for client in clients:
+                if client is not ready[0]:
+                    client.recv(100)
+            if len(firsts) == 2:
+                break
+        assert firsts == {b"0", b"1"}
+        for client in clients:
+            client.close()
