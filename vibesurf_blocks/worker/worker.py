@@ -6,11 +6,10 @@ import asyncio
 import contextlib
 import os
 import signal
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from importlib.metadata import entry_points
-from time import monotonic, time
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -23,20 +22,20 @@ from prefect.workers.base import BaseWorker
 from vibesurf_blocks import logs
 from vibesurf_blocks.metrics.share import shared
 from vibesurf_blocks.metrics.working import WorkerMetrics
-from vibesurf_blocks.prefect_api.children import cancel, forsaken
+from vibesurf_blocks.prefect_api.children import forsaken
 from vibesurf_blocks.prefect_api.client import connect
 from vibesurf_blocks.prefect_api.labels import WORKER
 from vibesurf_blocks.prefect_api.runs import next_due, read_runs
 from vibesurf_blocks.prefect_api.version_check import CHECKED
-from vibesurf_blocks.processes.client import Child, ForkServer, how_it_ended
+from vibesurf_blocks.processes.client import ForkServer, how_it_ended
 from vibesurf_blocks.run.checkpoints import unfinished
-from vibesurf_blocks.run.deadline import Deadline
 from vibesurf_blocks.settings import Settings
 from vibesurf_blocks.worker.configuration import (
     VibesurfJobConfiguration,
     VibesurfVariables,
     VibesurfWorkerResult,
 )
+from vibesurf_blocks.worker.enforcement import Enforcement, Running
 from vibesurf_blocks.worker.fence import Fence
 from vibesurf_blocks.worker.folders import starting_folder, sweep
 from vibesurf_blocks.worker.occurrences import Occurrences, is_undecided
@@ -82,15 +81,6 @@ _LATE = timedelta(seconds=1)
 
 _START = timedelta(seconds=0.5)
 """What a run takes from its claim to Running, as a rule."""
-
-
-@dataclass(slots=True)
-class _Running:
-    child: Child
-    run: FlowRun
-    stop_grace: float
-    given_up: bool = False
-    fenced: bool = False
 
 
 class VibesurfWorker(BaseWorker[VibesurfJobConfiguration, VibesurfVariables, VibesurfWorkerResult]):
@@ -139,8 +129,7 @@ class VibesurfWorker(BaseWorker[VibesurfJobConfiguration, VibesurfVariables, Vib
         self._sharing = contextlib.AsyncExitStack()
         self._beside: list[asyncio.Task[None]] = []
         # By process: one that ends its step may live beside the next one of the same run.
-        self._running: dict[int, _Running] = {}
-        self._stopping: dict[int, asyncio.Task[None]] = {}
+        self._running: dict[int, Running] = {}
         self._claiming = asyncio.Lock()
         self._claims: dict[UUID, object] = {}
         self._confirmed: dict[UUID, bool] = {}
@@ -169,6 +158,10 @@ class VibesurfWorker(BaseWorker[VibesurfJobConfiguration, VibesurfVariables, Vib
             counted=lambda outcome: self._metrics.recovered(self._serves, outcome),
             loose=not self._beside_another,
         )
+
+    @cached_property
+    def _enforcement(self) -> Enforcement:
+        return Enforcement(self.client, self._running, self._recovery, self._settings.workspace_dir)
 
     @property
     def _slots(self) -> Slots:
@@ -313,7 +306,7 @@ class VibesurfWorker(BaseWorker[VibesurfJobConfiguration, VibesurfVariables, Vib
                 env=env,
                 cwd=str(folder),
             )
-            running = _Running(child, flow_run, configuration.stop_grace_seconds)
+            running = Running(child, flow_run, configuration.stop_grace_seconds)
             self._running[child.pid] = running
             due = flow_run.next_scheduled_start_time or flow_run.expected_start_time
             if due is not None:
@@ -363,7 +356,7 @@ class VibesurfWorker(BaseWorker[VibesurfJobConfiguration, VibesurfVariables, Vib
         msg = f"No process {infrastructure_pid} of this worker runs any more."
         raise InfrastructureNotFound(msg)
 
-    async def _give_up(self, running: _Running) -> None:
+    async def _give_up(self, running: Running) -> None:
         """End a child because this worker ends, and leave its run to whoever works next."""
         running.given_up = True
         running.child.signal(signal.SIGKILL)
@@ -406,8 +399,8 @@ class VibesurfWorker(BaseWorker[VibesurfJobConfiguration, VibesurfVariables, Vib
         if not self._taking <= before:
             # A run is about to start, and nothing competes with it that can wait.
             return begun + _START
-        await self._enforce_stops()
-        await self._enforce_deadlines()
+        await self._enforcement.stops()
+        await self._enforcement.deadlines()
         await self._recover()
         # What was due before has been seen: it is claimed, or waits for the end of another run,
         # which wakes. Only what an unfinished transaction may have hidden is looked for again.
@@ -463,49 +456,3 @@ class VibesurfWorker(BaseWorker[VibesurfJobConfiguration, VibesurfVariables, Vib
 
     def _mine(self) -> set[UUID]:
         return {running.run.id for running in self._running.values()} | self._claims.keys()
-
-    async def _enforce_stops(self) -> None:
-        """See that cancelled runs of this worker end, by force after their grace period."""
-        watched = {
-            pid: one.run.id for pid, one in self._running.items() if pid not in self._stopping
-        }
-        runs = await read_runs(self.client, list({*watched.values()}))
-        # A batch that was stopped has its children end; where it died before, this does.
-        for run_id, why in (await forsaken(self.client, runs)).items():
-            run = next(one for one in runs if one.id == run_id)
-            await cancel(self.client, run, why)
-        # Prefect ends a suspended run without asking its process, and forgets one it is told to.
-        wanted = {run.id for run in runs if not _is_stopped(run)}
-        for pid, run_id in watched.items():
-            running = self._running.get(pid)
-            if running is not None and run_id not in wanted:
-                self._stopping[pid] = asyncio.create_task(self._stop(running))
-
-    async def _enforce_deadlines(self) -> None:
-        """End what works on past a limit of its run: it is stuck, and cannot heed it by itself."""
-        for pid, running in list(self._running.items()):
-            deadline = Deadline(self._settings.workspace_dir, str(running.run.id))
-            due = await asyncio.to_thread(deadline.read)
-            over = due is not None and time() > due.at + running.stop_grace
-            if due is None or not over or due.pid != pid:
-                continue
-            if running.given_up or pid in self._stopping:
-                continue
-            self._logger.warning("Run %s works on past its limit; ending it.", running.run.id)
-            running.given_up = True
-            running.child.signal(signal.SIGKILL)
-            await running.child.wait()
-            await asyncio.to_thread(deadline.clear)
-            await self._recovery.end(running.run, due.reason)
-
-    async def _stop(self, running: _Running) -> None:
-        try:
-            await asyncio.wait_for(running.child.wait(), running.stop_grace)
-        except TimeoutError:
-            running.child.signal(signal.SIGKILL)
-        finally:
-            self._stopping.pop(running.child.pid, None)
-
-
-def _is_stopped(run: FlowRun) -> bool:
-    return run.state is not None and (run.state.is_cancelling() or run.state.is_cancelled())
