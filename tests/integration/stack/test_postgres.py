@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
 import subprocess
 import sys
-import traceback
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -18,6 +16,7 @@ import pytest
 import sqlalchemy as sa
 
 from tests.support import postgres_owner
+from tests.support.stack import clean_env
 from vibesurf_blocks.errors import StackError
 from vibesurf_blocks.stack.postgres import CONFIGURATION, EmbeddedPostgres, is_available
 
@@ -159,19 +158,21 @@ async def test_a_data_folder_it_cannot_read_is_reported_with_the_log(folder: Pat
     assert str(postgres.log) in caught.value.message
 
 
-def _start_as_nobody(home: Path, result: multiprocessing.Queue[str]) -> None:
-    os.setgroups([])
-    os.setgid(65534)
-    os.setuid(65534)
-    postgres = EmbeddedPostgres(home)
-    postgres._start()
-    result.put(postgres.url)
-    try:
-        postgres._stop()
-    except BaseException:
-        result.put(traceback.format_exc())
-        raise
-    result.put("stopped")
+AS_NOBODY = """
+import os, sys
+from pathlib import Path
+from vibesurf_blocks.stack.postgres import EmbeddedPostgres
+
+# Only now: the interpreter may lie where nobody else may read.
+os.setgroups([])
+os.setgid(65534)
+os.setuid(65534)
+postgres = EmbeddedPostgres(Path(sys.argv[1]))
+postgres._start()
+print(postgres.url)
+postgres._stop()
+print("stopped")
+"""
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="the other tests run as a normal user already")
@@ -179,12 +180,16 @@ def test_runs_as_a_normal_user(folder: Path) -> None:
     home = folder / "normal"
     home.mkdir()
     os.chown(home, 65534, 65534)
-    context = multiprocessing.get_context("fork")
-    result: multiprocessing.Queue[str] = context.Queue()
-    child = context.Process(target=_start_as_nobody, args=(home, result))
-    child.start()
-    assert result.get(timeout=60).startswith("postgresql+asyncpg://")
-    assert result.get(timeout=60) == "stopped"
-    child.join(30)
-    assert child.exitcode == 0
+    done = subprocess.run(
+        [sys.executable, "-c", AS_NOBODY, str(home)],
+        env=clean_env(),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    url, stopped = done.stdout.split()
+    assert url.startswith("postgresql+asyncpg://")
+    assert stopped == "stopped"
     assert (home / "postgres").stat().st_uid == 65534
