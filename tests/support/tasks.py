@@ -115,8 +115,10 @@ async def cancel(
 
 async def unfinished(client: PrefectClient) -> list[FlowRun]:
     """All runs that are due or have begun and have not ended."""
+    # In this order, as one that begins in between would be in neither.
+    due = await client.read_flow_runs(flow_run_filter=due_filter(datetime.now(UTC)))
     begun = await client.read_flow_runs(flow_run_filter=in_states(SLOT_STATES))
-    return [*begun, *await client.read_flow_runs(flow_run_filter=due_filter(datetime.now(UTC)))]
+    return list({run.id: run for run in (*due, *begun)}.values())
 
 
 async def drop_schedules(client: PrefectClient) -> None:

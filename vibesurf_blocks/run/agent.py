@@ -78,6 +78,7 @@ class AgentRun:
             client, run.id, engine, control, self._elsewhere, self._course, self._log
         )
         self._opened = False
+        self._begun = False  # here, or in an earlier process: there is something to show
         self._error: str | None = None
         self._slot_taken = False
         self._ended_before: State[Any] | None = None
@@ -180,6 +181,8 @@ class AgentRun:
             await self._heeding.answer_the_rest()
             return State(type=before.type, name=before.name, message=before.message)
         stopped = self._control.stop.is_set()
+        if not self._slot_taken:
+            self._recall()
         if stopped:
             self._heeding.note_stop()
         trouble = None if self._course.finished else await self._end_elsewhere()
@@ -205,16 +208,22 @@ class AgentRun:
             self._course.keep()
         await self._publish()
 
+    def _recall(self) -> None:
+        """Take over what an earlier process kept of a run that ends before it goes on.
+
+        It is still to be shown, and an agent elsewhere to be ended.
+        """
+        kept = self._checkpoints.load()
+        if kept is not None:
+            try:
+                self._course.restore(kept)
+            except EngineError as error:
+                self._log.error("What was found so far cannot be shown: %s", error.message)
+            else:
+                self._begun = True
+
     async def _end_elsewhere(self) -> str | None:
         """End the agent where it works elsewhere; why it may go on, None where it does not."""
-        if not self._slot_taken and self._elsewhere.is_remote:
-            # Stopped before it went on: only what an earlier process kept says what to end.
-            kept = self._checkpoints.load()
-            if kept is not None:
-                try:
-                    self._engine.restore(kept.checkpoint)
-                except EngineError as error:
-                    return error.message
         trouble = await self._elsewhere.end()
         if trouble is not None:
             self._log.error(trouble)
@@ -222,7 +231,7 @@ class AgentRun:
 
     async def _publish(self) -> Outcome | None:
         """Publish result and report so far, None where nothing was begun."""
-        if not self._opened:
+        if not self._begun:
             await self._publisher.rest()
             return None
         outcome = self._engine.outcome()
@@ -275,6 +284,7 @@ class AgentRun:
 
     def _restore(self, kept: Kept) -> None:
         self._course.restore(kept)
+        self._begun = True
         # Who resumed a paused run whose process was dead wanted it to go on.
         self._course.resting = kept.resting and self._run.labels.get(RECOVERED_FROM) != "Running"
         self._opened = kept.done  # nothing is left to open it for
@@ -290,7 +300,7 @@ class AgentRun:
                 msg = f"upload_files_path {error.message}."
                 raise EngineError(msg) from error
         await self._engine.open()
-        self._opened = True
+        self._opened = self._begun = True
         if self._course.resting:
             await self._heeding.rest(None)
 

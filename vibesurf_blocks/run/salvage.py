@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from datetime import UTC, datetime
 from typing import Any
 
 from prefect.client.schemas.objects import FlowRun
@@ -26,6 +27,7 @@ from vibesurf_blocks.run.profile import as_begun
 from vibesurf_blocks.run.report import write_report
 from vibesurf_blocks.run.tools import read_tools
 from vibesurf_blocks.settings import Settings
+from vibesurf_blocks.tables.records import ControlEntry
 from vibesurf_blocks.tasks import AgentTask
 from vibesurf_blocks.workspace import prepare_session
 
@@ -86,8 +88,29 @@ async def _publish(run: FlowRun, settings: Settings, kept: Kept) -> None:
         journal = StepJournal(client, run.id)
         await journal.read()
         await journal.append(kept.untold)
+        history = await artifacts.read_history(client, run.id)
+        # Of two of the same the first counts: what was kept may not be all that was published.
+        whole = artifacts.merged((history, kept.history, _stop(run, kept)))
+        if whole != history:
+            await artifacts.create_history(client, run.id, whole)
         await artifacts.create_result(client, run.id, outcome.result)
         await artifacts.create_report(client, run.id, path)
+
+
+def _stop(run: FlowRun, kept: Kept) -> tuple[ControlEntry, ...]:
+    """The stop that ended a run which no process could heed, as its process would have noted it."""
+    state = run.state
+    if state is None or not (state.is_cancelling() or state.is_cancelled()):
+        return ()
+    return (
+        ControlEntry(
+            operation="stop",
+            reason=state.message,
+            asked_at=state.timestamp,
+            effective_at=datetime.now(UTC),
+            step=kept.step,
+        ),
+    )
 
 
 async def _end(engine: Engine, task_id: str) -> None:

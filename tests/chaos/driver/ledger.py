@@ -36,7 +36,9 @@ class Ledger:
     Attributes:
         accepted: Tasks that were accepted, by the key of their request.
         stopped: Tasks that somebody asked to stop, whatever was answered.
+        suspended: Runs that were paused as in Prefect's UI, whatever they were at.
         instructions: Those acknowledged.
+        shown: Sentences of instructions that the model was shown.
         batches: Batches accepted, with the number of their items.
         schedules: Deployments with a schedule by their names: first occurrence and seconds between.
         actions: How many actions of each kind were done, and answers of each status were got.
@@ -47,7 +49,9 @@ class Ledger:
 
     accepted: dict[str, str] = field(default_factory=dict)
     stopped: set[str] = field(default_factory=set)
+    suspended: set[str] = field(default_factory=set)
     instructions: list[Instruction] = field(default_factory=list)
+    shown: set[str] = field(default_factory=set)
     batches: dict[str, int] = field(default_factory=dict)
     schedules: dict[str, tuple[UUID, datetime, float]] = field(default_factory=dict)
     actions: Counter[str] = field(default_factory=Counter)

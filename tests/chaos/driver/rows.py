@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 _TRIGGERS = """
 CREATE TABLE IF NOT EXISTS chaos_changes (
@@ -40,6 +41,15 @@ class Change:
     new: str
 
 
+class Detail(NamedTuple):
+    """What a row says of how its task went."""
+
+    status: str
+    result: str
+    error: str
+    profile: str
+
+
 class Rows:
     """The table of tasks of a home, read beside the product."""
 
@@ -56,14 +66,14 @@ class Rows:
         with self._reading() as connection:
             return dict(connection.execute("SELECT task_id, status FROM tasks"))
 
-    def details(self) -> dict[str, tuple[str, str, str]]:
-        """Status, result and error of each task by its id."""
+    def details(self) -> dict[str, Detail]:
+        """How each task went, by its id."""
         asked = (
-            "SELECT task_id, status, coalesce(task_result, ''), coalesce(error_message, '')"
-            " FROM tasks"
+            "SELECT task_id, status, coalesce(task_result, ''), coalesce(error_message, ''),"
+            " llm_profile_name FROM tasks"
         )
         with self._reading() as connection:
-            return {one[0]: (one[1], one[2], one[3]) for one in connection.execute(asked)}
+            return {one[0]: Detail(*one[1:]) for one in connection.execute(asked)}
 
     def changes(self) -> list[Change]:
         """Every change so far, in the order they were made."""

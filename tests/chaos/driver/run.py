@@ -183,7 +183,7 @@ class Run:
             *invariants.forgotten(ledger, facts, details),
             *invariants.batches_wrong(ledger, facts),
             *invariants.occurrences_wrong(ledger, facts, end),
-            *await invariants.terminal_left(changes, prefect, facts),
+            *await invariants.terminal_left(changes, prefect, facts, ledger.suspended),
             *await invariants.secrets_told(ledger, arena.folder, prefect, facts, self._lines),
         ]
         self._outcome.violations += found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 import sys
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
@@ -21,8 +22,10 @@ from prefect.states import Cancelling, Suspended
 
 from tests.chaos.driver.arena import Arena
 from tests.chaos.driver.caller import Caller
+from tests.chaos.driver.invariants import BROWSER_PROFILE
 from tests.chaos.driver.ledger import Instruction, Ledger
 from tests.support.control import queue
+from tests.support.model_server import Answer, Exchange
 from tests.support.model_server import running as model_running
 from tests.support.profiles import profile
 from tests.support.schedules import copy_agent, fire_every
@@ -65,7 +68,8 @@ _WAITING = 6
 _RESUME_SECONDS = 3.0
 _EVERY_SECONDS = 40.0
 _FOLLOW_SECONDS = 150.0
-_PROFILE = "chaos"
+_SENTENCE = "Mind the sentence number {} of {}."
+_SENTENCES = re.compile(r"Mind the sentence number \d+ of \d+\.")
 _ERRORS = (httpx.HTTPError, PrefectException, TimeoutError, OSError)
 
 BAD: tuple[tuple[str, str, Any], ...] = (
@@ -112,9 +116,9 @@ class Workload:
         self.prefect: PrefectClient = await enter(self._stack.prefect())
         self._site = self._opened.enter_context(site_running())
         model = self._opened.enter_context(model_running())
-        model.otherwise = reads_table(pages(self._site))
+        model.otherwise = self._noting(reads_table(pages(self._site)))
         model.checks = False
-        await enter(profile(self.prefect, _PROFILE, base_url=model.url, api_key=SECRET))
+        await enter(profile(self.prefect, BROWSER_PROFILE, base_url=model.url, api_key=SECRET))
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -209,6 +213,15 @@ class Workload:
         self._site.pages[path] = answer
         return self._site.url(path)
 
+    def _noting(self, answer: Answer) -> Answer:
+        """Note which instructions the model is shown."""
+
+        def noting(exchange: Exchange) -> None:
+            self.ledger.shown.update(_SENTENCES.findall(exchange.asked.text))
+            answer(exchange)
+
+        return noting
+
     # ------------------------------------------------------------------ actions
 
     async def _ask_for(self, number: int, task: str, index: int = 0, **more: Any) -> str | None:
@@ -245,7 +258,7 @@ class Workload:
 
     async def _browse(self, number: int, chance: random.Random) -> None:
         if await self._waiting() < _WAITING:
-            more: dict[str, Any] = {"llm_profile_name": _PROFILE, "on_busy": "enqueue"}
+            more: dict[str, Any] = {"llm_profile_name": BROWSER_PROFILE, "on_busy": "enqueue"}
             await self._ask_for(number, "Read the prices", session_id="chaos-browser", **more)
 
     async def _batch(self, number: int, chance: random.Random) -> None:
@@ -268,7 +281,7 @@ class Workload:
         task_id = await self._active()
         if task_id is None:
             return
-        sentence = f"Mind the sentence number {number} of {self._seed}."
+        sentence = _SENTENCE.format(number, self._seed)
         path = f"/tasks/{task_id}/add-new-task"
         answer = await self.api.once("POST", path, {"reason": sentence})
         if answer is not None and answer.is_success:
@@ -295,6 +308,7 @@ class Workload:
         ]
         run = self._any(running, chance)
         if run is not None:
+            self.ledger.suspended.add(str(run.id))
             suspended: State[Any] = Suspended(timeout_seconds=600)
             await self.prefect.set_flow_run_state(run.id, suspended, force=True)
 

@@ -7,11 +7,27 @@ from pathlib import Path
 
 import httpx
 import psutil
+import pytest
 from prefect.client.orchestration import PrefectClient
 
 from tests.support.book import Books
-from tests.support.control import agree, asked_of, at_rest, done, pid_of, queue, refused
+from tests.support.control import (
+    agree,
+    ask,
+    asked_of,
+    at_rest,
+    done,
+    kill,
+    next_process,
+    pid_of,
+    queue,
+    refused,
+    state_of,
+)
+from tests.support.eventually import eventually
+from tests.support.stack import LiveStack
 from tests.support.tasks import completes, submit
+from vibesurf_blocks.run.slot_lock import idle_session
 from vibesurf_blocks.tasks import Status
 
 
@@ -46,6 +62,45 @@ async def test_stop_in_the_middle_of_a_step(
     other.let_all()
     await completes(api, await submit(api, other.task))
     assert book.asked == [1, 1, 1, 0]
+
+
+@pytest.mark.parametrize("stands_still", [False, True])
+async def test_stop_of_an_agent_that_was_started_again_and_does_not_go_on_yet(
+    stack: LiveStack,
+    api: httpx.AsyncClient,
+    prefect: PrefectClient,
+    books: Books,
+    stands_still: bool,
+) -> None:
+    book = books(3)
+    book.let(1, 2)
+    task_id = await submit(api, book.task, session_id="waits")
+    await book.until_asked(3)
+    before = await kill(prefect, task_id)
+    with idle_session(stack.settings.workspace_dir, "waits") as idle:
+        assert idle
+        process = psutil.Process(await next_process(prefect, task_id, before))
+        if not stands_still:
+            await done(api, "stop", reason="Seen enough")
+            row = await agree(api, prefect, task_id, Status.STOPPED)
+        else:
+            process.suspend()
+    if stands_still:
+        # Its slot and its stop meet it at once, in whichever order.
+        asking = asyncio.create_task(ask(api, "stop", task_id, "Seen enough"))
+
+        async def asked() -> bool:
+            return (await state_of(prefect, task_id)).is_cancelling()
+
+        await eventually(asked, timeout=10)
+        process.resume()
+        await asking
+        row = await agree(api, prefect, task_id, Status.STOPPED)
+    assert row["error_message"] == "Seen enough"
+    assert row["task_result"].count("Text of page") == 2
+    assert "Text of page 2." in await asyncio.to_thread(Path(row["report_path"]).read_text)
+    assert asked_of(row) == [("stop", "Seen enough", 2)]
+    assert book.asked == [1, 1, 1]
 
 
 async def test_stop_of_a_paused_agent(

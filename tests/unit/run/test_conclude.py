@@ -37,7 +37,7 @@ async def test_no_message_of_a_state_shows_a_secret(stopped: bool) -> None:
     run._publisher, run._log = publisher, log
     run._course = Course(checkpoints, unused, publisher)
     run._heeding = Heeding(unused, unused, unused, control, elsewhere, run._course, log)
-    run._error, run._opened, run._slot_taken, run._ended_before = told, False, True, None
+    run._error, run._begun, run._slot_taken, run._ended_before = told, False, True, None
     if stopped:
         control.stop.set()
     state = await run.conclude()
