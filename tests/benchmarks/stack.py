@@ -126,8 +126,8 @@ class Stack:
         """Submit a task through the API."""
         body = {"session_id": session, "task_description": task, "llm_profile_name": "builtin"}
         answer = await self.http.post("/tasks/submit", json=body)
-        told = answer.raise_for_status().json()
-        if not told["success"]:
+        told = answer.json()
+        if not answer.is_success or not told["success"]:
             msg = f"Not accepted: {told}"
             raise RuntimeError(msg)
         return UUID(told["task_id"])
