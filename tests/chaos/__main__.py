@@ -15,6 +15,7 @@ from tests.chaos.driver.hooks import GUARDS
 from tests.chaos.driver.plan import KILLS, OTHERS, bursts
 from tests.chaos.driver.run import Run
 from tests.chaos.driver.table import Outcome, lines
+from tests.chaos.driver.workload import ACTIONS
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -25,6 +26,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, help="end after so long at the latest")
     parser.add_argument("--database", choices=["postgres", "sqlite"], default="postgres")
     parser.add_argument("--only", nargs="+", choices=[*KILLS, *OTHERS], metavar="FAULT")
+    parser.add_argument("--work", nargs="+", choices=list(ACTIONS), metavar="ACTION")
     parser.add_argument(
         "--without", nargs="+", choices=list(GUARDS), default=[], help="guards to remove"
     )
@@ -45,7 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
         if "fill-disk" in left_out:
             outcome.unavailable.append("fill-disk: only root can mount a small disk")
         made.start()
-        run = Run(made, outcome, lambda said: print(said, flush=True))
+        run = Run(made, outcome, lambda said: print(said, flush=True), actions=chosen.work)
         try:
             plan = bursts(chosen.seed, names)
             asyncio.run(run.run(plan, chosen.kills, chosen.minutes))

@@ -81,10 +81,14 @@ async def _publish(run: FlowRun, settings: Settings, kept: Kept) -> None:
             if not kept.done:
                 await _end(engine, context.task_id)
             outcome = engine.outcome()
-            path = write_report(context.session_dir, context.task_id, outcome.report)
         except (ValidationError, VibesurfError, OSError) as error:
             logger.warning("Nothing of run %s could be saved: %s", run.id, error)
             return
+        path = None
+        try:
+            path = write_report(context.session_dir, context.task_id, outcome.report)
+        except OSError as error:
+            logger.warning("The report of run %s could not be written: %s", run.id, error)
         journal = StepJournal(client, run.id)
         await journal.read()
         await journal.append(kept.untold)
@@ -94,7 +98,8 @@ async def _publish(run: FlowRun, settings: Settings, kept: Kept) -> None:
         if whole != history:
             await artifacts.create_history(client, run.id, whole)
         await artifacts.create_result(client, run.id, outcome.result)
-        await artifacts.create_report(client, run.id, path)
+        if path is not None:
+            await artifacts.create_report(client, run.id, path)
 
 
 def _stop(run: FlowRun, kept: Kept) -> tuple[ControlEntry, ...]:

@@ -155,9 +155,9 @@ class Recovery:
         run = found[0]
         if state.is_cancelling():
             await self._salvage(run)
-            await self._client.set_flow_run_state(
-                run.id, Cancelled(message=state.message or "Stopped on request."), force=True
-            )
+            stopped: State[None] = Cancelled(message=state.message or "Stopped on request.")
+            if not await self._has_ended(run):
+                await self._client.set_flow_run_state(run.id, stopped, force=True)
             self._counted("stopped")
             return
         if not again:
@@ -187,6 +187,8 @@ class Recovery:
         if begun:
             labels[RECOVERIES] = recoveries + 1
         await self._client.update_flow_run_labels(run.id, {**labels})
+        if await self._has_ended(run):
+            return
         retry: State[None] = AwaitingRetry(
             message=f"The run's process {how}.",
             scheduled_time=run.expected_start_time,  # before all that were asked for later
@@ -217,8 +219,18 @@ class Recovery:
     async def end(self, run: FlowRun, reason: str) -> None:
         """End a run as failed, with what it had found and a sentence that says why."""
         await self._salvage(run)
-        await self._client.set_flow_run_state(run.id, Failed(message=reason), force=True)
-        self._counted("failed")
+        if not await self._has_ended(run):
+            await self._client.set_flow_run_state(run.id, Failed(message=reason), force=True)
+            self._counted("failed")
+
+    async def _has_ended(self, run: FlowRun) -> bool:
+        """Whether Prefect knows an end of a run by now.
+
+        The last thing its process said may have reached Prefect before it died, and waited there,
+        and Prefect would accept a retry of a run that has ended.
+        """
+        found = await read_runs(self._client, [run.id])
+        return bool(found) and found[0].state is not None and found[0].state.is_final()
 
     def _how_orphaned(self, run: FlowRun, dead: Collection[str]) -> str | None:
         assert run.state is not None  # noqa: S101 - suspects have one

@@ -46,6 +46,7 @@ BROWSER_PROFILE = "chaos"
 """The profile of tasks for a browser."""
 
 _NO_ROW = Detail("no row", "", "", "")
+_CUT_OFF = "more instruction"
 _TERMINAL = {status.value for status in Status if status.terminal}
 _GAVE_UP = "after it was started again"
 _CHUNK = 1 << 20
@@ -127,11 +128,12 @@ def rows_without_run(facts: Facts, statuses: dict[str, str]) -> Iterator[Violati
 def forgotten(ledger: Ledger, facts: Facts, details: dict[str, Detail]) -> Iterator[Violation]:
     """3: accepted tasks run, instructions are seen, batches are done.
 
-    The reader tells in its result what it was told, whichever way it ends. A browser agent is shown
-    it at its next step: one that is stopped or given up before that has none.
+    The reader tells in its result what it was told, whichever way it ends; of many the first ones,
+    and its history the others. A browser agent is shown it at its next step: one that is stopped or
+    given up before that has none.
     """
     for key, task_id in ledger.accepted.items():
-        status, _, error, _ = details.get(task_id, _NO_ROW)
+        status, _, error, *_ = details.get(task_id, _NO_ROW)
         run = facts.runs.get(task_id)
         stopped = status == Status.STOPPED and task_id in ledger.stopped
         gave_up = status == Status.FAILED and _GAVE_UP in error
@@ -140,7 +142,7 @@ def forgotten(ledger: Ledger, facts: Facts, details: dict[str, Detail]) -> Itera
         elif status != Status.COMPLETED and not stopped and not gave_up:
             yield Violation(3, f"the accepted task {task_id} ({key}) is {status}: {error}")
     for one in ledger.instructions:
-        status, result, error, profile = details.get(one.task_id, _NO_ROW)
+        status, result, error, profile, seen = details.get(one.task_id, _NO_ROW)
         browses = profile == BROWSER_PROFILE
         if (one.kept or browses) and status != Status.COMPLETED:
             continue
@@ -150,8 +152,9 @@ def forgotten(ledger: Ledger, facts: Facts, details: dict[str, Detail]) -> Itera
             continue
         if status == Status.FAILED and not result:
             error = f"no result; {error}"
-        if result.count(one.sentence) != 1:
-            times = result.count(one.sentence)
+        told = seen if _CUT_OFF in result and one.sentence not in result else result
+        times = told.count(one.sentence)
+        if times != 1:
             yield Violation(
                 3, f"{one.task_id} ({status}, {error}) has {times} times {one.sentence!r}"
             )

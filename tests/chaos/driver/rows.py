@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -48,6 +49,8 @@ class Detail(NamedTuple):
     result: str
     error: str
     profile: str
+    seen: tuple[str, ...] = ()
+    """Instructions that its history says the agent saw."""
 
 
 class Rows:
@@ -70,10 +73,13 @@ class Rows:
         """How each task went, by its id."""
         asked = (
             "SELECT task_id, status, coalesce(task_result, ''), coalesce(error_message, ''),"
-            " llm_profile_name FROM tasks"
+            " llm_profile_name, task_metadata FROM tasks"
         )
         with self._reading() as connection:
-            return {one[0]: Detail(*one[1:]) for one in connection.execute(asked)}
+            return {
+                one[0]: Detail(one[1], one[2], one[3], one[4], _seen(one[5]))
+                for one in connection.execute(asked)
+            }
 
     def changes(self) -> list[Change]:
         """Every change so far, in the order they were made."""
@@ -86,3 +92,12 @@ class Rows:
         address = f"file:{self._path}?mode=ro"
         with closing(sqlite3.connect(address, uri=True, timeout=10)) as connection:
             yield connection
+
+
+def _seen(metadata: str | None) -> tuple[str, ...]:
+    history = (json.loads(metadata or "null") or {}).get("history") or []
+    return tuple(
+        str(one["reason"])
+        for one in history
+        if one["operation"] == "add_new_task" and str(one["outcome"]).startswith("Seen")
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from datetime import UTC, datetime
 from time import monotonic
@@ -21,7 +21,7 @@ from tests.chaos.driver.plan import Planned
 from tests.chaos.driver.repair import PROMISED_SECONDS, Repair
 from tests.chaos.driver.rows import Rows
 from tests.chaos.driver.table import Outcome
-from tests.chaos.driver.workload import Workload
+from tests.chaos.driver.workload import ACTIONS, Workload
 from tests.support.eventually import eventually
 from tests.support.tasks import unfinished
 from vibesurf_blocks.prefect_api.labels import RECOVERIES
@@ -47,8 +47,13 @@ class Run:
         say: Say,
         *,
         promised: float = PROMISED_SECONDS,
+        actions: Collection[str] | None = None,
     ) -> None:
-        """Break a stack; a repair that takes longer than `promised` seconds is a violation."""
+        """Break a stack; a repair that takes longer than `promised` seconds is a violation.
+
+        Meanwhile all `ACTIONS` are done, or those named.
+        """
+        self._actions = ACTIONS.keys() if actions is None else actions
         self._promised = promised
         self._arena = arena
         self._outcome = outcome
@@ -63,12 +68,10 @@ class Run:
         plan: Iterable[list[Planned]],
         kills: int | None = None,
         minutes: float | None = None,
-        *,
-        browser: bool = True,
     ) -> None:
         """Break the stack until the plan is over, there were so many kills, or so much time."""
         self._rows.watch()
-        async with Workload(self._arena, self._outcome.seed, browser=browser) as work:
+        async with Workload(self._arena, self._outcome.seed, self._actions) as work:
             repair = Repair(self._arena.stack, work.prefect, self._rows)
             await work.schedule()
             over = asyncio.Event()

@@ -6,7 +6,7 @@ import asyncio
 import random
 import re
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from contextlib import AsyncExitStack, suppress
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -96,13 +96,13 @@ class Workload:
         ledger: What was asked and answered.
     """
 
-    def __init__(self, arena: Arena, seed: int, *, browser: bool = True) -> None:
+    def __init__(self, arena: Arena, seed: int, actions: Collection[str]) -> None:
         self.ledger = Ledger(secrets=[SECRET])
         self._arena = arena
         self._stack = arena.stack
         self._seed = seed
         self._chance = random.Random(f"work {seed}")
-        self._weights = {k: v for k, v in ACTIONS.items() if browser or k not in {"browse"}}
+        self._weights = {name: often for name, often in ACTIONS.items() if name in actions}
         self._numbers = count(1)
         self._opened = AsyncExitStack()
         self._doing: set[asyncio.Task[None]] = set()

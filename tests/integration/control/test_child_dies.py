@@ -24,7 +24,9 @@ from vibesurf_blocks.prefect_api.artifacts import published
 from vibesurf_blocks.prefect_api.labels import ATTEMPT, RECOVERED_FROM
 from vibesurf_blocks.prefect_api.runs import loose_holders
 from vibesurf_blocks.run.checkpoints import CheckpointFile
+from vibesurf_blocks.run.report import report_name
 from vibesurf_blocks.tasks import Status
+from vibesurf_blocks.workspace import reports_dir
 
 STEPS = 5
 
@@ -149,6 +151,25 @@ async def test_a_run_killed_again_and_again_is_given_up(
     assert book.asked == [1, 3, 0]
     assert "Text of page 1." in row["task_result"]
     assert row["report_path"] is not None
+    assert CheckpointFile(stack.settings.workspace_dir, task_id).load() is None
+
+
+async def test_a_run_that_is_given_up_shows_what_it_had_found_though_no_report_can_be_written(
+    stack: LiveStack, api: httpx.AsyncClient, prefect: PrefectClient, books: Books
+) -> None:
+    book = books(3)
+    book.let(1)
+    task_id = await submit(api, book.task, session_id="full")
+    for times in (1, 2, 3):
+        await book.until_asked(2, times)
+        # What lies there stands for a full disk.
+        report = reports_dir(stack.settings.workspace_dir, "full") / report_name(task_id)
+        report.mkdir(exist_ok=True)
+        await kill(prefect, task_id)
+
+    row = await agree(api, prefect, task_id, Status.FAILED)
+    assert "Text of page 1." in row["task_result"]
+    assert row["report_path"] is None
     assert CheckpointFile(stack.settings.workspace_dir, task_id).load() is None
 
 

@@ -12,7 +12,7 @@ from prefect import flow
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.client.schemas.responses import SetStateStatus
-from prefect.states import AwaitingRetry, Cancelling, Paused, Running
+from prefect.states import AwaitingRetry, Cancelling, Completed, Paused, Running
 
 from tests.support.book import Books
 from tests.support.control import at_rest, run_of, state_of
@@ -79,6 +79,21 @@ async def test_a_stop_that_comes_while_a_recovery_is_decided_on_is_kept(
 
     state = await state_of(prefect, str(run.id))
     assert (state.type, state.message) == (StateType.CANCELLED, "Enough")
+
+
+@pytest.mark.parametrize("most", [0, 2], ids=["given up", "started again"])
+async def test_an_end_that_prefect_takes_note_of_while_a_recovery_is_decided_on_is_kept(
+    prefect: PrefectClient, run: FlowRun, most: int
+) -> None:
+    async def last_words(_run: FlowRun) -> int:
+        await prefect.set_flow_run_state(run.id, Completed(message="Done in 3 steps."))
+        return most
+
+    recovery = _recovery(prefect, last_words)
+    await recovery.see_to(run, "was killed by SIGKILL", had_process=True)
+
+    state = await state_of(prefect, str(run.id))
+    assert (state.type, state.message) == (StateType.COMPLETED, "Done in 3 steps.")
 
 
 @pytest.mark.parametrize(
