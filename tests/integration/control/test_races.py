@@ -29,10 +29,13 @@ def quiet() -> None:
 @pytest.fixture
 async def run(prefect: PrefectClient) -> AsyncIterator[FlowRun]:
     """A run that is Running by Prefect's word alone; no worker looks after it."""
-    made = await prefect.create_flow_run(quiet)
+    # Without a deployment Prefect would retry none that has ended.
+    deployment = await prefect.create_deployment(await prefect.create_flow(quiet), "quiet")
+    made = await prefect.create_flow_run_from_deployment(deployment)
     await prefect.set_flow_run_state(made.id, Running(), force=True)
     yield await prefect.read_flow_run(made.id)
     await prefect.delete_flow_run(made.id)
+    await prefect.delete_deployment(deployment)
 
 
 def _recovery(
