@@ -30,6 +30,9 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--without", nargs="+", choices=list(GUARDS), default=[], help="guards to remove"
     )
+    parser.add_argument(
+        "--set", nargs="+", default=[], metavar="VIBESURF_…=VALUE", help="settings of the stack"
+    )
     parser.add_argument("--out", type=Path, default=Path("chaos"), help="of .json and .md")
     parser.add_argument("--keep", type=Path, help="folder to copy logs, tables and book to")
     return parser.parse_args(arguments)
@@ -41,7 +44,8 @@ def main(arguments: list[str] | None = None) -> int:
     without = ",".join(chosen.without)
     outcome = Outcome(chosen.seed, chosen.database, without)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # clean up all the same
-    with arena(chosen.database, without) as made:
+    settings = dict(one.split("=", 1) for one in chosen.set)
+    with arena(chosen.database, without, settings=settings) as made:
         names = [name for name in chosen.only or [*KILLS, *OTHERS] if name in possible(made)]
         left_out = set(chosen.only or [*KILLS, *OTHERS]) - set(names)
         if "fill-disk" in left_out:

@@ -6,10 +6,11 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from tests.chaos.driver import hooks
 from tests.chaos.driver.proxy import Proxy
@@ -110,8 +111,21 @@ class Arena:
 
 
 @contextmanager
-def arena(database: str, without: str = "", *, proxies: bool = True) -> Iterator[Arena]:
-    """An arena, its stack not started; nothing is left of it afterwards."""
+def arena(
+    database: str,
+    without: str = "",
+    *,
+    proxies: bool = True,
+    settings: Mapping[str, str] = MappingProxyType({}),
+) -> Iterator[Arena]:
+    """An arena, its stack not started; nothing is left of it afterwards.
+
+    Args:
+        database: `postgres` or `sqlite`, of Prefect.
+        without: Guards to remove, separated by commas.
+        proxies: Whether the parts are connected through some.
+        settings: Further settings of the stack, as environment variables.
+    """
     folder = Path(tempfile.mkdtemp(prefix="chaos-", dir="/tmp"))
     folder.chmod(0o755)  # PostgreSQL's own user passes through
     with ExitStack() as opened:
@@ -122,6 +136,7 @@ def arena(database: str, without: str = "", *, proxies: bool = True) -> Iterator
         port = free_port()
         env = {
             **_SETTINGS,
+            **settings,
             "TMPDIR": str(folder / "tmp"),
             "HOME": str(folder / "user"),
             "PYTHONPATH": os.pathsep.join([str(Path(__file__).with_name("inside")), str(ROOT)]),

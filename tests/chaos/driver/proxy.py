@@ -12,7 +12,7 @@ from typing import Self
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 _CHUNK = 1 << 16
-_SLOW_SECONDS = 1.0
+_SLOW_SECONDS = 2.0
 
 
 class Proxy:
@@ -48,7 +48,7 @@ class Proxy:
         self._do(self._passing.clear)
 
     def slow(self) -> None:
-        """Hold back each answer for up to a second: those of two connections change places."""
+        """Hold back every other answer for a while: those of two connections change places."""
         self._do(self._begin_slow)
 
     def restore(self) -> None:
@@ -117,7 +117,7 @@ class Proxy:
         self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, *, answers: bool = False
     ) -> None:
         while data := await source.read(_CHUNK):
-            if answers and self._slow:
+            if answers and self._slow and self._chance.random() < 0.5:
                 await asyncio.sleep(self._chance.uniform(0, _SLOW_SECONDS))
             await self._passing.wait()
             sink.write(data)
