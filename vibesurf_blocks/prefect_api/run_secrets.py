@@ -124,17 +124,18 @@ async def sweep(client: PrefectClient) -> int:
 
 async def _needed(client: PrefectClient, tag: str, created: datetime | None) -> bool:
     tagged = FlowRunFilterTags(all_=[tag])
+    just_made = created is not None and datetime.now(UTC) - created <= _UNUSED
+    any_run = FlowRunFilter(tags=tagged)
+    # Of what was just made the run or deployment may be on its way. Asked before the others: a run
+    # that is made in between would be taken for one that has ended.
+    if just_made and not await client.read_flow_runs(flow_run_filter=any_run, limit=1):
+        return True
     unfinished = in_states([one for one in StateType if one not in TERMINAL_STATES])
     unfinished.tags = tagged
     if await client.read_flow_runs(flow_run_filter=unfinished, limit=1):
         return True
     deployments = DeploymentFilter(tags=DeploymentFilterTags(all_=[tag]))
-    if await client.read_deployments(deployment_filter=deployments, limit=1):
-        return True
-    if created is None or datetime.now(UTC) - created > _UNUSED:
-        return False
-    # Just made: the run or deployment that is to have the tag may be on its way.
-    return not await client.read_flow_runs(flow_run_filter=FlowRunFilter(tags=tagged), limit=1)
+    return bool(await client.read_deployments(deployment_filter=deployments, limit=1))
 
 
 def without_tags(tags: Iterable[str]) -> list[str]:

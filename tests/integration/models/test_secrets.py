@@ -7,11 +7,14 @@ import json
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import httpx
 import pytest
+from prefect import flow
 from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.objects import FlowRun
 
 from tests.support.eventually import eventually
 from tests.support.model_server import ModelServer
@@ -152,3 +155,35 @@ def files(folder: Path) -> Iterator[tuple[Path, bytes]]:
         if file.is_file() and not file.is_symlink():
             with suppress(FileNotFoundError):  # PostgreSQL goes on working
                 yield file, file.read_bytes()
+
+
+@flow(name="no-agent")
+def nothing() -> None:
+    """A flow of which nothing is ever run."""
+
+
+async def test_the_secrets_of_a_run_that_is_made_while_they_are_looked_at_are_kept(
+    prefect: PrefectClient,
+) -> None:
+    tags = await run_secrets.keep(prefect, {"files": {"FILES_TOKEN": TOKEN}})
+    made: list[UUID] = []
+
+    class Meanwhile:
+        """Prefect's client; the run comes right after the first look at runs."""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(prefect, name)
+
+        async def read_flow_runs(self, **asked: Any) -> list[FlowRun]:
+            found = await prefect.read_flow_runs(**asked)
+            if not made:
+                made.append((await prefect.create_flow_run(nothing, tags=tags)).id)
+            return found
+
+    client: Any = Meanwhile()
+    await run_secrets.sweep(client)
+
+    assert made
+    assert set(tags) <= set(await kept(prefect))
+    await prefect.delete_flow_run(made[0])
+    await run_secrets.drop(prefect, tags)
