@@ -181,11 +181,10 @@ class AgentRun:
             await self._heeding.answer_the_rest()
             return State(type=before.type, name=before.name, message=before.message)
         stopped = self._control.stop.is_set()
-        if not self._slot_taken:
-            self._recall()
+        unread = None if self._slot_taken else self._recall()
         if stopped:
             self._heeding.note_stop()
-        trouble = None if self._course.finished else await self._end_elsewhere()
+        trouble = None if self._course.finished else await self._end_elsewhere(unread)
         outcome = await self._publish()
         if outcome is not None:
             self._error = self._error or outcome.error
@@ -208,10 +207,10 @@ class AgentRun:
             self._course.keep()
         await self._publish()
 
-    def _recall(self) -> None:
+    def _recall(self) -> str | None:
         """Take over what an earlier process kept of a run that ends before it goes on.
 
-        It is still to be shown, and an agent elsewhere to be ended.
+        It is still to be shown, and an agent elsewhere to be ended. Why it cannot be, else None.
         """
         kept = self._checkpoints.load()
         if kept is not None:
@@ -219,11 +218,14 @@ class AgentRun:
                 self._course.restore(kept)
             except EngineError as error:
                 self._log.error("What was found so far cannot be shown: %s", error.message)
-            else:
-                self._begun = True
+                return error.message
+            self._begun = True
+        return None
 
-    async def _end_elsewhere(self) -> str | None:
+    async def _end_elsewhere(self, unread: str | None) -> str | None:
         """End the agent where it works elsewhere; why it may go on, None where it does not."""
+        if unread is not None and self._elsewhere.is_remote:
+            return unread  # only what an earlier process kept says what to end
         trouble = await self._elsewhere.end()
         if trouble is not None:
             self._log.error(trouble)
