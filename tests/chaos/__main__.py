@@ -18,6 +18,15 @@ from tests.chaos.driver.table import Outcome, lines
 from tests.chaos.driver.workload import ACTIONS
 
 
+def _setting(given: str) -> tuple[str, str]:
+    """A setting of the stack and its value."""
+    name, equals, value = given.partition("=")
+    if not equals or not name.startswith("VIBESURF_"):
+        msg = f"{given!r} is no setting: write it as VIBESURF_RECONCILE_SECONDS=1"
+        raise argparse.ArgumentTypeError(msg)
+    return name, value
+
+
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
@@ -31,7 +40,12 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         "--without", nargs="+", choices=list(GUARDS), default=[], help="guards to remove"
     )
     parser.add_argument(
-        "--set", nargs="+", default=[], metavar="VIBESURF_…=VALUE", help="settings of the stack"
+        "--set",
+        nargs="+",
+        default=[],
+        type=_setting,
+        metavar="VIBESURF_…=VALUE",
+        help="settings of the stack",
     )
     parser.add_argument("--out", type=Path, default=Path("chaos"), help="of .json and .md")
     parser.add_argument("--keep", type=Path, help="folder to copy logs, tables and book to")
@@ -44,8 +58,7 @@ def main(arguments: list[str] | None = None) -> int:
     without = ",".join(chosen.without)
     outcome = Outcome(chosen.seed, chosen.database, without)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # clean up all the same
-    settings = dict(one.split("=", 1) for one in chosen.set)
-    with arena(chosen.database, without, settings=settings) as made:
+    with arena(chosen.database, without, settings=dict(chosen.set)) as made:
         names = [name for name in chosen.only or [*KILLS, *OTHERS] if name in possible(made)]
         left_out = set(chosen.only or [*KILLS, *OTHERS]) - set(names)
         if "fill-disk" in left_out:

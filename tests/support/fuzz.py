@@ -266,7 +266,6 @@ def _raw(
 def _try(make: Callable[[], Callable[[], None]], count: int, number: int) -> None:
     test = settings(
         max_examples=count,
-        deadline=None,
         database=None,
         phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),

@@ -281,7 +281,6 @@ def drive(stack: LiveStack, site: Site, *, runs: int, commands: int) -> list[str
                 settings=settings(
                     max_examples=runs,
                     stateful_step_count=commands,
-                    deadline=None,
                     database=None,
                     phases=[Phase.generate],
                     suppress_health_check=list(HealthCheck),

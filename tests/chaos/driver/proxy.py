@@ -12,14 +12,27 @@ from typing import Self
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 _CHUNK = 1 << 16
-_SLOW_SECONDS = 2.0
+SLOW_SECONDS = (2.0, 8.0)
+"""How late a slow answer comes on average, and at the latest."""
 
 
 class Proxy:
     """Passes bytes on between whoever connects and one server, over TCP or a local socket."""
 
-    def __init__(self, listen: int | Path, upstream: int | Path) -> None:
-        """Listen on a port of loopback or the path of a socket, and connect to another such."""
+    def __init__(
+        self,
+        listen: int | Path,
+        upstream: int | Path,
+        late: tuple[float, float] = SLOW_SECONDS,
+    ) -> None:
+        """Listen on a port of loopback or the path of a socket, and connect to another such.
+
+        Args:
+            listen: Where others connect.
+            upstream: Where what they say goes.
+            late: Seconds by which a slow answer is late on average, and at the most.
+        """
+        self._late = late
         self._listen = listen
         self._upstream = upstream
         self._open = True
@@ -48,7 +61,7 @@ class Proxy:
         self._do(self._passing.clear)
 
     def slow(self) -> None:
-        """Hold back every other answer for a while: those of two connections change places."""
+        """Hold back every other answer, some for long: those of two connections change places."""
         self._do(self._begin_slow)
 
     def restore(self) -> None:
@@ -118,7 +131,8 @@ class Proxy:
     ) -> None:
         while data := await source.read(_CHUNK):
             if answers and self._slow and self._chance.random() < 0.5:
-                await asyncio.sleep(self._chance.uniform(0, _SLOW_SECONDS))
+                average, most = self._late
+                await asyncio.sleep(min(self._chance.expovariate(1 / average), most))
             await self._passing.wait()
             sink.write(data)
             await sink.drain()

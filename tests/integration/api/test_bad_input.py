@@ -149,7 +149,6 @@ FIELDS = st.sampled_from([*body(""), "upload_files_path", "mcp_server_config", "
 @given(st.dictionaries(FIELDS, JSON, max_size=6) | JSON)
 @settings(
     max_examples=150,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 def test_no_body_whatever_makes_the_server_fail(live_stack: LiveStack, content: object) -> None:

@@ -141,7 +141,7 @@ ANYTHING = st.none() | st.integers() | st.floats() | st.text() | st.binary(max_s
 
 
 # Hypothesis itself takes seconds for its tables of characters, the first time on a machine.
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(st.dictionaries(st.sampled_from(sorted(old.task())), ANYTHING), st.booleans())
 def test_any_row_is_taken_or_left(more: dict[str, Any], ended: bool) -> None:
     """SQLite keeps anything in any column."""

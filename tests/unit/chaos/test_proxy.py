@@ -85,7 +85,7 @@ def test_it_stands_before_a_local_socket(tmp_path: Path) -> None:
 
 def test_it_changes_the_order_of_answers_on_two_connections(tmp_path: Path) -> None:
     port = free_port()
-    with echo(tmp_path / "s"), Proxy(port, tmp_path / "s") as proxy:
+    with echo(tmp_path / "s"), Proxy(port, tmp_path / "s", late=(0.05, 0.5)) as proxy:
         clients = [socket.create_connection(("127.0.0.1", port), timeout=5) for _ in range(2)]
         proxy.slow()
         firsts = set()

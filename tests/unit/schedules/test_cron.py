@@ -45,7 +45,7 @@ def unchanged(start: datetime, end: datetime, zone: ZoneInfo) -> bool:
     return len({moment.astimezone(zone).utcoffset() for moment in moments}) == 1
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(EXPRESSIONS, st.sampled_from(ZONES), MOMENTS)
 def test_the_next_times_are_croniters(cron: str, zone: str, after: datetime) -> None:
     theirs = croniter(cron, after.astimezone(ZoneInfo(zone)))
@@ -56,7 +56,7 @@ def test_the_next_times_are_croniters(cron: str, zone: str, after: datetime) -> 
         assert ours == expected
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(EXPRESSIONS, st.sampled_from(ZONES), MOMENTS)
 def test_times_only_grow_and_do_not_depend_on_where_one_begins(
     cron: str, zone: str, after: datetime
@@ -68,7 +68,7 @@ def test_times_only_grow_and_do_not_depend_on_where_one_begins(
         assert next_time(cron, zone, late - timedelta(microseconds=1)) == late
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.integers(0, 59), st.integers(0, 23), st.sampled_from(ZONES), MOMENTS)
 def test_a_daily_time_fires_once_on_each_day(
     minute: int, hour: int, zone: str, after: datetime
@@ -134,7 +134,7 @@ def test_what_is_accepted(given: str, kept: str) -> None:
     assert check_cron(given) == kept
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.text(max_size=200))
 def test_no_text_is_answered_with_another_error(text: str) -> None:
     with suppress(InvalidInput):
