@@ -9,15 +9,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import httpx
 from prefect.client.orchestration import PrefectClient
-from prefect.client.schemas.actions import BlockDocumentCreate
 
 from tests.support import vibesurf_server
 from tests.support.eventually import eventually
-from tests.support.profiles import profile
+from tests.support.profiles import block, profile
 from vibesurf_blocks.stack.ready import free_port
 from vibesurf_blocks.tasks import BACKEND_BLOCK_TYPE, BACKEND_PROVIDER
 
@@ -133,34 +132,18 @@ async def backend_server(folder: Path) -> AsyncIterator[BackendServer]:
 
 
 @asynccontextmanager
-async def backend_profile(client: PrefectClient, name: str, **data: Any) -> AsyncIterator[None]:
-    """A profile that hands tasks to a backend, with its block, while the `async with` runs."""
-    kind = await client.read_block_type_by_slug(BACKEND_BLOCK_TYPE)
-    schema = await client.get_most_recent_block_schema_for_block_type(kind.id)
-    assert schema is not None
-    block = f"test-{uuid4().hex[:12]}"
-    document = await client.create_block_document(
-        BlockDocumentCreate(
-            name=block,
-            block_type_id=kind.id,
-            block_schema_id=schema.id,
-            data={
-                "api_key": SECRET,
-                "poll_seconds": 0.1,
-                "backoff_seconds": 0.1,
-                "attempts": 3,
-                **data,
-            },
-        )
-    )
+async def backend_profile(client: PrefectClient, name: str, **data: Any) -> AsyncIterator[UUID]:
+    """A profile that hands tasks to a backend while the `async with` runs; its block's document."""
+    given = {"api_key": SECRET, "poll_seconds": 0.1, "backoff_seconds": 0.1, "attempts": 3, **data}
+    block_name = f"test-{uuid4().hex[:12]}"
     chosen: dict[str, Any] = {
         "provider": BACKEND_PROVIDER,
         "model": "remote-profile",
         "api_key": None,
-        "provider_config": {"backend": block},
+        "provider_config": {"backend": block_name},
     }
-    try:
-        async with profile(client, name, **chosen):
-            yield
-    finally:
-        await client.delete_block_document(document.id)
+    async with (
+        block(client, BACKEND_BLOCK_TYPE, block_name, **given) as document,
+        profile(client, name, **chosen),
+    ):
+        yield document

@@ -15,6 +15,9 @@ ATTEMPT: Final = "vibesurf.attempt"
 RECOVERED_FROM: Final = "vibesurf.recovered-from"
 """Name of the state in which the run's process was found dead."""
 
+TROUBLE: Final = "vibesurf.trouble"
+"""What is to be said at the end of a run that left something behind: an agent elsewhere."""
+
 ALIVE: Final = "vibesurf.alive"
 """When a run that no worker watches last gave a sign of life (ISO 8601)."""
 

@@ -21,6 +21,7 @@ from vibesurf_blocks.errors import EngineError, VibesurfError
 from vibesurf_blocks.models.backends import find_backend
 from vibesurf_blocks.prefect_api import artifacts
 from vibesurf_blocks.prefect_api.client import connect
+from vibesurf_blocks.prefect_api.labels import TROUBLE
 from vibesurf_blocks.prefect_api.step_journal import StepJournal
 from vibesurf_blocks.run.checkpoints import CheckpointFile, Kept
 from vibesurf_blocks.run.profile import as_begun
@@ -54,12 +55,16 @@ async def _salvage(run: FlowRun) -> None:
     file = CheckpointFile(settings.workspace_dir, str(run.id))
     with file.alone():
         kept = file.load()
-        if kept is not None:
-            await _publish(run, settings, kept)
+        trouble = None if kept is None else await _publish(run, settings, kept)
+        if (trouble or "") != run.labels.get(TROUBLE, ""):
+            async with connect() as client:
+                await client.update_flow_run_labels(run.id, {TROUBLE: trouble or ""})
         file.discard()
 
 
-async def _publish(run: FlowRun, settings: Settings, kept: Kept) -> None:
+async def _publish(run: FlowRun, settings: Settings, kept: Kept) -> str | None:
+    """Publish what was kept; what the end of the run is to say of it, None where all went well."""
+    trouble: str | None = None
     async with connect() as client:
         try:
             task = as_begun(run, AgentTask.model_validate(run.parameters))
@@ -79,11 +84,12 @@ async def _publish(run: FlowRun, settings: Settings, kept: Kept) -> None:
             engine = engine_for(context)
             engine.restore(kept.checkpoint)
             if not kept.done:
-                await _end(engine, context.task_id)
+                trouble = await _end(engine, context.task_id)
             outcome = engine.outcome()
         except (ValidationError, VibesurfError, OSError) as error:
             logger.warning("Nothing of run %s could be saved: %s", run.id, error)
-            return
+            # The others quote what they are about.
+            return error.message if isinstance(error, VibesurfError) else None
         path = None
         try:
             path = write_report(context.session_dir, context.task_id, outcome.report)
@@ -100,6 +106,7 @@ async def _publish(run: FlowRun, settings: Settings, kept: Kept) -> None:
         await artifacts.create_result(client, run.id, outcome.result)
         if path is not None:
             await artifacts.create_report(client, run.id, path)
+    return trouble
 
 
 def _stop(run: FlowRun, kept: Kept) -> tuple[ControlEntry, ...]:
@@ -118,13 +125,15 @@ def _stop(run: FlowRun, kept: Kept) -> tuple[ControlEntry, ...]:
     )
 
 
-async def _end(engine: Engine, task_id: str) -> None:
-    """End an agent that works elsewhere, as well as can be."""
+async def _end(engine: Engine, task_id: str) -> str | None:
+    """End an agent that works elsewhere; why it may go on, None where it does not."""
     if not isinstance(engine, Remote):
-        return
+        return None
     try:
         await engine.end()
     except EngineError as error:
         logger.warning("The agent of run %s may go on elsewhere: %s", task_id, error)
+        return error.message
     finally:
         await engine.close()
+    return None

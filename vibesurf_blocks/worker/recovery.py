@@ -21,6 +21,7 @@ from vibesurf_blocks.prefect_api.labels import (
     ATTEMPT,
     RECOVERED_FROM,
     RECOVERIES,
+    TROUBLE,
     WORKER,
     count_of,
 )
@@ -155,8 +156,10 @@ class Recovery:
         run = found[0]
         if state.is_cancelling():
             await self._salvage(run)
-            stopped: State[None] = Cancelled(message=state.message or "Stopped on request.")
-            if not await self._has_ended(run):
+            now = await self._unended(run)
+            if now is not None:
+                reason = _with_trouble(state.message or "Stopped on request.", now)
+                stopped: State[None] = Cancelled(message=reason)
                 await self._client.set_flow_run_state(run.id, stopped, force=True)
             self._counted("stopped")
             return
@@ -187,7 +190,7 @@ class Recovery:
         if begun:
             labels[RECOVERIES] = recoveries + 1
         await self._client.update_flow_run_labels(run.id, {**labels})
-        if await self._has_ended(run):
+        if await self._unended(run) is None:
             return
         retry: State[None] = AwaitingRetry(
             message=f"The run's process {how}.",
@@ -198,9 +201,9 @@ class Recovery:
         if answer.status is SetStateStatus.ACCEPT:
             self._counted("started-again")
             return
-        for now in await read_runs(self._client, [run.id]):
-            if now.state is not None and now.state.is_cancelling():
-                await self.see_to(now, how)
+        for latest in await read_runs(self._client, [run.id]):
+            if latest.state is not None and latest.state.is_cancelling():
+                await self.see_to(latest, how)
 
     async def rejoin(self, run: FlowRun) -> None:
         """See to a run that was ended here for want of Prefect, once Prefect can be reached.
@@ -219,18 +222,21 @@ class Recovery:
     async def end(self, run: FlowRun, reason: str) -> None:
         """End a run as failed, with what it had found and a sentence that says why."""
         await self._salvage(run)
-        if not await self._has_ended(run):
-            await self._client.set_flow_run_state(run.id, Failed(message=reason), force=True)
+        now = await self._unended(run)
+        if now is not None:
+            failed: State[None] = Failed(message=_with_trouble(reason, now))
+            await self._client.set_flow_run_state(run.id, failed, force=True)
             self._counted("failed")
 
-    async def _has_ended(self, run: FlowRun) -> bool:
-        """Whether Prefect knows an end of a run by now.
+    async def _unended(self, run: FlowRun) -> FlowRun | None:
+        """A run as it is now, None where Prefect knows an end of it by now.
 
         The last thing its process said may have reached Prefect before it died, and waited there,
         and Prefect would accept a retry of a run that has ended.
         """
         found = await read_runs(self._client, [run.id])
-        return bool(found) and found[0].state is not None and found[0].state.is_final()
+        now = found[0] if found else run
+        return None if now.state is not None and now.state.is_final() else now
 
     def _how_orphaned(self, run: FlowRun, dead: Collection[str]) -> str | None:
         assert run.state is not None  # noqa: S101 - suspects have one
@@ -252,6 +258,11 @@ class Recovery:
     async def _heartbeats(self) -> dict[str, datetime | None]:
         workers = await self._client.read_workers_for_work_pool(self._pool)
         return {worker.name: worker.last_heartbeat_time for worker in workers}
+
+
+def _with_trouble(reason: str, run: FlowRun) -> str:
+    """Why a run ended, and what is to be known of what it leaves behind."""
+    return f"{reason} {run.labels.get(TROUBLE, '')}".rstrip()
 
 
 def _is_with_another(run: FlowRun, *, than: FlowRun) -> bool:

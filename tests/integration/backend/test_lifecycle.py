@@ -11,10 +11,22 @@ import pytest
 from prefect.client.orchestration import PrefectClient
 
 from tests.support.backends import SECRET, BackendServer, backend_profile
-from tests.support.control import agree, asked_of, done, pid_of, press_pause, queue, refused
+from tests.support.control import (
+    agree,
+    asked_of,
+    done,
+    kill,
+    next_process,
+    pid_of,
+    press_pause,
+    queue,
+    refused,
+)
 from tests.support.eventually import eventually
+from tests.support.profiles import edit
 from tests.support.stack import LiveStack
 from tests.support.tasks import Json, body, completes, ends, reaches, row_of, submit
+from vibesurf_blocks.run.slot_lock import idle_session
 from vibesurf_blocks.tasks import Status
 
 TASK = "Order the red socks"
@@ -184,3 +196,24 @@ async def test_a_backend_that_is_lost_fails_the_task_with_a_reason(
     assert "cannot be reached" in await declined(profile)
     async with backend_profile(prefect, "no address", base_url="nowhere"):
         assert "base_url: must be an http" in await declined("no address")
+
+
+async def test_a_stop_that_cannot_reach_the_backend_of_old_says_so(
+    stack: LiveStack, api: httpx.AsyncClient, prefect: PrefectClient, server: BackendServer
+) -> None:
+    async with backend_profile(prefect, "It moves", base_url=server.url) as document:
+        task_id = await submit(api, TASK, session_id="moves", llm_profile_name="It moves")
+        await server.until_taken()
+        await shows(api, task_id, "The task is running on the backend")
+        await edit(prefect, document, base_url=f"{server.url}/elsewhere")
+        before = await kill(prefect, task_id)
+        # Its next process does not go on yet.
+        with idle_session(stack.settings.workspace_dir, "moves") as idle:
+            assert idle
+            await next_process(prefect, task_id, before)
+            await done(api, "stop", task_id, "Seen enough")
+            row = await agree(api, prefect, task_id, Status.STOPPED)
+    reason, _, trouble = row["error_message"].partition(" The task was handed to ")
+    assert reason == "Seen enough"
+    assert trouble.endswith("Stop it there, and run it anew.")
+    assert await server.asked("stop") == []
