@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
 from typing import TYPE_CHECKING
+
+from vibesurf_blocks.errors import Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -46,7 +49,11 @@ class HotRead:
                 return None if found is None else dict(found)
             raw = (await connection.get_raw_connection()).driver_connection
             assert raw is not None  # noqa: S101 - a connection that was just opened has one
-            rows = await raw.execute_fetchall(self._sql)
+            try:
+                rows = await raw.execute_fetchall(self._sql)
+            except sqlite3.Error as error:  # SQLAlchemy, which is passed by, would word it
+                msg = f"The database {self._database} cannot be read: {error}."
+                raise Unavailable(msg) from error
         for row in rows:
             return {
                 name: value if process is None else process(value)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import traceback
+from pathlib import Path
 
 import pytest
 from sqlalchemy import make_url
 
 from vibesurf_blocks.errors import Unavailable
-from vibesurf_blocks.tables import upgrade
+from vibesurf_blocks.tables import Database, TaskStore, upgrade
 
 SECRET = "hunter2"
 
@@ -25,3 +26,13 @@ async def test_a_wrong_password_is_not_shown(mysql_url: str) -> None:
     with pytest.raises(Unavailable, match="Access denied") as refused:
         await upgrade(url.render_as_string(hide_password=False))
     assert SECRET not in "".join(traceback.format_exception(refused.value))
+
+
+async def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
+    file = tmp_path / "vibesurf.db"
+    file.write_bytes(b"no database " * 1000)
+    database = Database(f"sqlite:///{file}")
+    for read in (TaskStore(database).active, TaskStore(database).last_ended):
+        with pytest.raises(Unavailable, match="cannot be read: file is not a database"):
+            await read()
+    await database.aclose()
