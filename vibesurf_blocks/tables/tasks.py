@@ -20,6 +20,7 @@ from vibesurf_blocks.tables.counts import count_tasks, counts_by_status
 from vibesurf_blocks.tables.hot import HotRead
 from vibesurf_blocks.tables.marks import MARKS
 from vibesurf_blocks.tables.models import Base
+from vibesurf_blocks.tables.rare import rare
 from vibesurf_blocks.tables.records import TaskRecord
 from vibesurf_blocks.tables.types import storable
 from vibesurf_blocks.tasks import Priority, Status
@@ -56,23 +57,19 @@ _suspended = _c.task_metadata["suspended"].as_boolean()
 is_adopted = _c.task_metadata[("adopted", "status")].as_string().is_not(None)
 """Whether a row was taken over from VibeSurf: Prefect knows nothing of it."""
 
+_waits = rare(_c.status == Status.PENDING)
 _first_holder = (
     select(_c.task_id)
     .where(
-        _c.status.in_([Status.RUNNING, Status.PAUSED]),
+        rare(_c.status.in_([Status.RUNNING, Status.PAUSED])),
         or_(_c.status == Status.RUNNING, _suspended.is_not(True)),
     )
     .order_by(*_oldest_started)
     .limit(1)
 )
-_first_pending = (
-    select(_c.task_id)
-    .where(_c.status == Status.PENDING)
-    .order_by(_c.created_at, _c.task_id)
-    .limit(1)
-)
+_first_pending = select(_c.task_id).where(_waits).order_by(_c.created_at, _c.task_id).limit(1)
 _first_suspended = (
-    select(_c.task_id).where(_c.status == Status.PAUSED).order_by(*_oldest_started).limit(1)
+    select(_c.task_id).where(rare(_c.status == Status.PAUSED)).order_by(*_oldest_started).limit(1)
 )
 _active = select(_tasks).where(
     _c.task_id
@@ -94,10 +91,11 @@ _turn = (
     func.coalesce(_c.task_metadata["due_at"].as_string(), ""),  # all in UTC: texts sort as times
     _c.task_id,
 )
-_waiting = select(_tasks).where(_c.status == Status.PENDING).order_by(*_turn)
-# Not sorted here: SQLite would go through all rows in order, rather than find these few and sort.
-_unfinished = select(_c.created_at, _c.task_id).where(
-    _c.status.in_([Status.PENDING, Status.RUNNING, Status.PAUSED])
+_waiting = select(_tasks).where(_waits).order_by(*_turn)
+_unfinished = (
+    select(_c.task_id)
+    .where(rare(_c.status.in_([Status.PENDING, Status.RUNNING, Status.PAUSED])))
+    .order_by(_c.created_at, _c.task_id)
 )
 
 _place = TypeAdapter(tuple[AwareDatetime, str])
@@ -260,7 +258,7 @@ class TaskStore:
     async def place(self, task_id: str) -> int:
         """Return the place of a task among those that wait, from 1; 0 where it does not wait."""
         places = select(_c.task_id, func.row_number().over(order_by=_turn).label("place"))
-        waiting = places.where(_c.status == Status.PENDING).subquery()
+        waiting = places.where(_waits).subquery()
         async with self._database.read() as connection:
             found = await connection.scalar(
                 select(waiting.c.place).where(waiting.c.task_id == task_id)
@@ -274,7 +272,7 @@ class TaskStore:
 
     async def oldest_waiting(self) -> datetime | None:
         """Return when the oldest task that waits fell due, or None where none waits."""
-        oldest = select(func.min(_c.created_at)).where(_c.status == Status.PENDING)
+        oldest = select(func.min(_c.created_at)).where(_waits)
         async with self._database.read() as connection:
             found: datetime | None = await connection.scalar(oldest)
             return found
@@ -282,8 +280,7 @@ class TaskStore:
     async def unfinished_ids(self) -> list[str]:
         """Return the ids of all tasks that have not ended, oldest first."""
         async with self._database.read() as connection:
-            found = await connection.execute(_unfinished)
-            return [task_id for _, task_id in sorted((at, task_id) for at, task_id in found)]
+            return list(await connection.scalars(_unfinished))
 
     async def last_use(self, llm_profile_name: str) -> datetime | None:
         """Return when the newest started task of a profile was started, or None where none was."""
