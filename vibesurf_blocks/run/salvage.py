@@ -14,7 +14,9 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.context import refresh_global_settings_context
 from pydantic import ValidationError
 
+from vibesurf_blocks import logs
 from vibesurf_blocks.engines.backend.state import block_of
+from vibesurf_blocks.engines.browser_use.secrets import Secrets
 from vibesurf_blocks.engines.protocol import Backend, Engine, EngineContext, Remote, Tools
 from vibesurf_blocks.engines.registry import engine_for
 from vibesurf_blocks.errors import EngineError, VibesurfError
@@ -65,6 +67,7 @@ async def _salvage(run: FlowRun) -> None:
 async def _publish(run: FlowRun, settings: Settings, kept: Kept) -> str | None:
     """Publish what was kept; what the end of the run is to say of it, None where all went well."""
     trouble: str | None = None
+    secrets = Secrets((), ())
     async with connect() as client:
         try:
             task = as_begun(run, AgentTask.model_validate(run.parameters))
@@ -81,15 +84,17 @@ async def _publish(run: FlowRun, settings: Settings, kept: Kept) -> str | None:
                 tools=tools,
                 backend=backend,
             )
+            secrets = Secrets.of(context)
+            logs.hide_also(secrets.hide)
             engine = engine_for(context)
             engine.restore(kept.checkpoint)
             if not kept.done:
-                trouble = await _end(engine, context.task_id)
+                trouble = await _end(engine, context.task_id, secrets)
             outcome = engine.outcome()
         except (ValidationError, VibesurfError, OSError) as error:
             logger.warning("Nothing of run %s could be saved: %s", run.id, error)
             # The others quote what they are about.
-            return error.message if isinstance(error, VibesurfError) else None
+            return secrets.hide(error.message) if isinstance(error, VibesurfError) else None
         path = None
         try:
             path = write_report(context.session_dir, context.task_id, outcome.report)
@@ -125,7 +130,7 @@ def _stop(run: FlowRun, kept: Kept) -> tuple[ControlEntry, ...]:
     )
 
 
-async def _end(engine: Engine, task_id: str) -> str | None:
+async def _end(engine: Engine, task_id: str, secrets: Secrets) -> str | None:
     """End an agent that works elsewhere; why it may go on, None where it does not."""
     if not isinstance(engine, Remote):
         return None
@@ -133,7 +138,7 @@ async def _end(engine: Engine, task_id: str) -> str | None:
         await engine.end()
     except EngineError as error:
         logger.warning("The agent of run %s may go on elsewhere: %s", task_id, error)
-        return error.message
+        return secrets.hide(error.message)
     finally:
         await engine.close()
     return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from urllib.parse import quote
 
 import httpx
 import psutil
@@ -27,7 +28,7 @@ from tests.support.profiles import edit
 from tests.support.stack import LiveStack
 from tests.support.tasks import Json, body, completes, ends, reaches, row_of, submit
 from vibesurf_blocks.run.slot_lock import idle_session
-from vibesurf_blocks.tasks import Status
+from vibesurf_blocks.tasks import MASK, Status
 
 TASK = "Order the red socks"
 
@@ -205,7 +206,8 @@ async def test_a_stop_that_cannot_reach_the_backend_of_old_says_so(
         task_id = await submit(api, TASK, session_id="moves", llm_profile_name="It moves")
         await server.until_taken()
         await shows(api, task_id, "The task is running on the backend")
-        await edit(prefect, document, base_url=f"{server.url}/elsewhere")
+        key = "a key/of the new one"
+        await edit(prefect, document, base_url=f"{server.url}/{quote(key, safe='')}", api_key=key)
         before = await kill(prefect, task_id)
         # Its next process does not go on yet.
         with idle_session(stack.settings.workspace_dir, "moves") as idle:
@@ -215,5 +217,7 @@ async def test_a_stop_that_cannot_reach_the_backend_of_old_says_so(
             row = await agree(api, prefect, task_id, Status.STOPPED)
     reason, _, trouble = row["error_message"].partition(" The task was handed to ")
     assert reason == "Seen enough"
-    assert trouble.endswith("Stop it there, and run it anew.")
+    assert trouble.endswith(
+        f"its block now names {server.url}/{MASK}. Stop it there, and run it anew."
+    )
     assert await server.asked("stop") == []
