@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 from vibesurf_blocks import logs
 from vibesurf_blocks.errors import StackError
 from vibesurf_blocks.settings import Settings
+from vibesurf_blocks.stack.collector import collect_beside
 from vibesurf_blocks.stack.ready import listening_socket
 from vibesurf_blocks.stack.retry_busy import App, Receive, RetryBusy, Scope, Send
 
@@ -125,7 +126,8 @@ def run_server(host: str, port: int, database_url: str, home: Path) -> None:
                 Origins(ours.allowed_origins),
                 token=None,
             )
-            if sa.make_url(database_url).get_backend_name() == "sqlite":
+            on_sqlite = sa.make_url(database_url).get_backend_name() == "sqlite"
+            if on_sqlite:
                 app = RetryBusy(app)
 
             class Server(uvicorn.Server):
@@ -135,6 +137,8 @@ def run_server(host: str, port: int, database_url: str, home: Path) -> None:
                     # takes the garbage collector a tenth of a second each time.
                     gc.collect()
                     gc.freeze()
+                    if on_sqlite:
+                        collect_beside()
 
             server = Server(
                 uvicorn.Config(
