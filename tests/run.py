@@ -14,7 +14,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-FEW = 4
+FEW = 8
 _FAILED = Path(".pytest_cache/v/cache/lastfailed")
 _TESTS_FAILED = 1  # pytest's exit code; any other says that the run itself broke
 
