@@ -57,7 +57,7 @@ def _locked_out(folder: Path) -> str:
     thread = threading.Thread(target=wait)
     thread.start()
     assert began.wait(_BUSY_SECONDS)
-    kept = [[] for _ in range(10 * gc.get_threshold()[0])]  # type: list[list[int]]
+    kept: list[list[int]] = [[] for _ in range(10 * gc.get_threshold()[0])]
     committing.execute("COMMIT")
     thread.join()
     assert kept
@@ -70,7 +70,7 @@ def _collected(_folder: Path) -> bool:
     gone = threading.Event()
     weakref.finalize(one, gone.set)
     del one
-    kept = [[] for _ in range(10 * gc.get_threshold()[0])]  # type: list[list[int]]
+    kept: list[list[int]] = [[] for _ in range(10 * gc.get_threshold()[0])]
     return gone.wait(30) and bool(kept)
 
 

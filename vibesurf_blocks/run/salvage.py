@@ -67,7 +67,7 @@ async def _salvage(run: FlowRun) -> None:
 async def _publish(run: FlowRun, settings: Settings, kept: Kept) -> str | None:
     """Publish what was kept; what the end of the run is to say of it, None where all went well."""
     trouble: str | None = None
-    secrets = Secrets((), ())
+    secrets = Secrets((), ())  # until it is known which there are
     async with connect() as client:
         try:
             task = as_begun(run, AgentTask.model_validate(run.parameters))

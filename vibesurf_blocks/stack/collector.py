@@ -13,24 +13,23 @@ import gc
 import threading
 from typing import Final
 
+NAME: Final = "garbage collector"
 _PAUSE_SECONDS: Final = 0.1
 
 
-def collect_beside() -> threading.Thread:
-    """Have garbage collected by another thread from now on, and by no other; returns it."""
+def collect_beside() -> None:
+    """Have the garbage of this process collected by a thread named `NAME`, and by no other."""
     gc.disable()
-    thread = threading.Thread(target=_collect, name="garbage collector", daemon=True)
-    thread.start()
-    return thread
+    threading.Thread(target=_collect, name=NAME, daemon=True).start()
 
 
 def _collect() -> None:
     wake = threading.Event()
     while not wake.wait(_PAUSE_SECONDS):
-        collect_due()
+        _collect_due()
 
 
-def collect_due() -> None:
+def _collect_due() -> None:
     """Collect the oldest generation that is due, as the interpreter would, if any is."""
     due = [
         generation
