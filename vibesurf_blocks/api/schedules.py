@@ -24,7 +24,7 @@ from vibesurf_blocks.api.schedule_schemas import (
 from vibesurf_blocks.api.schedule_turns import editing
 from vibesurf_blocks.api.submit import check_upload, keep_secrets, run_parameters
 from vibesurf_blocks.errors import Conflict, InvalidInput, NotFound
-from vibesurf_blocks.mirror.schedules import records_of
+from vibesurf_blocks.mirror.book import records_of
 from vibesurf_blocks.prefect_api import copies
 from vibesurf_blocks.prefect_api import deployments as prefect_deployments
 from vibesurf_blocks.prefect_api.deployments import Executions, Found, Spelling

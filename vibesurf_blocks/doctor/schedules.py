@@ -11,7 +11,7 @@ from prefect.client.schemas.schedules import CronSchedule
 from vibesurf_blocks.doctor.case import Case
 from vibesurf_blocks.doctor.finding import Finding, Told, error, note, span, told
 from vibesurf_blocks.errors import InvalidInput
-from vibesurf_blocks.mirror.schedules import records_of
+from vibesurf_blocks.mirror.book import records_of
 from vibesurf_blocks.prefect_api import deployments as prefect_deployments
 from vibesurf_blocks.prefect_api.firing import is_never, next_firing
 from vibesurf_blocks.prefect_api.names import NameBook

@@ -12,31 +12,28 @@ import logging
 import time
 from collections.abc import Iterable, Mapping, Set
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from prefect.client.schemas.schedules import CronSchedule
+from prefect.exceptions import ObjectNotFound
 
+from vibesurf_blocks.mirror.book import ScheduleBook
 from vibesurf_blocks.mirror.sweep import Sweep
 from vibesurf_blocks.prefect_api import deployments as prefect_deployments
-from vibesurf_blocks.prefect_api.deployments import PAGE, Executions, Spelling
-from vibesurf_blocks.prefect_api.firing import next_firing
+from vibesurf_blocks.prefect_api.deployments import PAGE, Executions
 from vibesurf_blocks.prefect_api.names import NameBook
-from vibesurf_blocks.schedules.cron import CRON_LIMIT
-from vibesurf_blocks.tables.records import ScheduleRecord
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
-    from prefect.client.schemas.objects import DeploymentSchedule, FlowRun
+    from prefect.client.schemas.objects import FlowRun
     from prefect.client.schemas.responses import DeploymentResponse
 
+    from vibesurf_blocks.tables.records import ScheduleRecord
     from vibesurf_blocks.tables.schedules import ScheduleStore
 
 logger = logging.getLogger(__name__)
 
-_FLOW_ID_LIMIT = 255
 _BUSY_SHARE = 3
 """How many times longer than a look the pause after it is at the least."""
 
@@ -46,79 +43,6 @@ _LOOK_SECONDS = 30.0
 _COUNTS_AT_ONCE = 4
 _NOTED_LIMIT = 10_000
 _COMPARE_SECONDS = 10.0
-
-
-def records_of(
-    deployment: DeploymentResponse,
-    flow: str,
-    done: Mapping[UUID, Executions],
-    now: datetime,
-) -> list[ScheduleRecord]:
-    """The rows of a deployment's schedules.
-
-    The schedule made by REST goes by the `flow_id` its client used. The others go by
-    `flow/deployment`: the oldest, where none was made by REST, by that alone, and each further one
-    with `#` and its slug or id after it.
-
-    Args:
-        deployment: As it is now.
-        flow: Name of its flow.
-        done: What came of its schedules so far; none for one that is not in it.
-        now: The next time is later than this.
-    """
-    path = f"{flow}/{deployment.name}"
-    made = prefect_deployments.rest_schedule(deployment)
-    ordered = prefect_deployments.in_order(deployment)
-    records = []
-    for one in ordered:
-        if one is made:
-            spelled = {
-                Spelling.ID: str(deployment.id),
-                Spelling.PATH: path,
-                Spelling.NAME: deployment.name,
-            }
-            flow_id = spelled[Spelling(str(one.slug))]
-        elif made is None and one is ordered[0]:
-            flow_id = path
-        else:
-            flow_id = f"{path}#{one.slug or one.id}"
-        if len(flow_id) > _FLOW_ID_LIMIT:
-            flow_id = str(one.id)
-        records.append(_record(deployment, one, flow_id, done.get(one.id, Executions()), now))
-    return records
-
-
-def _record(
-    deployment: DeploymentResponse,
-    one: DeploymentSchedule,
-    flow_id: str,
-    done: Executions,
-    now: datetime,
-) -> ScheduleRecord:
-    enabled = one.active and not deployment.paused
-    cron = one.schedule.cron if isinstance(one.schedule, CronSchedule) else None
-    created = one.created or deployment.created or now
-    return ScheduleRecord(
-        id=str(one.id),
-        flow_id=flow_id,
-        cron_expression=cron if cron is not None and len(cron) <= CRON_LIMIT else None,
-        is_enabled=enabled,
-        description=deployment.description or None,
-        last_execution_at=done.last,
-        next_execution_at=next_firing(one.schedule, now) if enabled else None,
-        execution_count=done.count,
-        created_at=created,
-        updated_at=max(one.updated or created, deployment.updated or created),
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class _Seen:
-    """A deployment as it was at the last look."""
-
-    deployment: DeploymentResponse
-    signature: tuple[object, ...]
-    records: tuple[ScheduleRecord, ...]
 
 
 class ScheduleMirror:
@@ -138,8 +62,12 @@ class ScheduleMirror:
         self._poll_seconds = poll_seconds
         self._names = NameBook(client)
         self._sweep = Sweep(client, page_size)
-        self._seen: dict[UUID, _Seen] = {}
+        self._book = ScheduleBook()
+        self._unread: dict[UUID, DeploymentResponse] = {}
+        self._unwritten: set[UUID] = set()
+        self._told: dict[UUID, dict[str, ScheduleRecord]] = {}
         self._done: dict[UUID, Executions] = {}
+        self._counted: set[UUID] = set()
         self._count: set[UUID] = set()
         self._noted: set[UUID] = set()
         self._owed: dict[UUID, dict[UUID, datetime]] = {}
@@ -188,19 +116,16 @@ class ScheduleMirror:
         first = not self.knows_all
         if first:
             await self._remember()
-        read = await self._sweep.look()
+        # Kept until they are in the book, so that nothing is lost with a look that fails.
+        self._unread |= {one.id: one for one in await self._sweep.look()}
         if first and not self._sweep.rounds:
             return  # not all of them are known yet
-        fresh = list(self._sweep.known.values()) if first else read
-        edited = [
-            one
-            for one in fresh
-            if one.schedules or one.id in self._seen
-            if one.id not in self._seen or self._seen[one.id].signature != _signature(one)
-        ]
+        edited = [one for one in self._unread.values() if self._book.differs(one)]
         self._note_edits(edited, begun)
         await self._count_again(edited)
-        await self._write({one.id for one in edited}, begun)
+        await self._enter(edited)
+        self._unread.clear()
+        await self._write(begun)
         self._looked = begun
         await self._keep_runs(self._sweep.known)
 
@@ -220,13 +145,13 @@ class ScheduleMirror:
         if self._looked is None:
             return  # what was missed while no mirror ran is the worker's to catch up with
         for deployment in edited:
-            seen = self._seen.get(deployment.id)
-            before = {one.id: one for one in seen.deployment.schedules} if seen else {}
+            seen = self._book.deployment(deployment.id)
+            before = {one.id: one for one in seen.schedules} if seen else {}
             owed = self._owed.setdefault(deployment.id, {})
             for one in deployment.schedules:
                 old = before.get(one.id)
                 same = old is not None and old.schedule == one.schedule and old.active
-                same = same and seen is not None and not seen.deployment.paused
+                same = same and seen is not None and not seen.paused
                 since = self._looked if same else max(self._looked, one.updated or now)
                 owed.setdefault(one.id, since)
 
@@ -255,13 +180,11 @@ class ScheduleMirror:
             never = await prefect_deployments.never_started(self._client, of_these)
             self._done.update(dict.fromkeys(never, Executions()))
         wanted = [pair for pair in unknown if pair[1] not in self._done]
-        if self._count:
-            wanted += [
-                (seen.deployment.id, one.id)
-                for seen in self._seen.values()
-                for one in seen.deployment.schedules
-                if one.id in self._count and one.id in self._done
-            ]
+        wanted += [
+            (owner, one)
+            for one in self._count & self._done.keys()
+            if (owner := self._book.owner(one)) is not None
+        ]
         for start in range(0, len(wanted), _COUNTS_AT_ONCE):
             chunk_of = wanted[start : start + _COUNTS_AT_ONCE]
             # Taken out first: one that is started meanwhile is counted once more.
@@ -273,85 +196,67 @@ class ScheduleMirror:
             except BaseException:
                 self._count |= {schedule for _, schedule in chunk_of}
                 raise
-            for (_, schedule), executions in zip(chunk_of, counted, strict=True):
+            for (deployment_id, schedule), executions in zip(chunk_of, counted, strict=True):
                 self._done[schedule] = executions
+                self._counted.add(deployment_id)
 
-    async def _write(self, edited: Set[UUID], begun: datetime) -> None:
+    async def _enter(self, edited: Iterable[DeploymentResponse]) -> None:
+        """Put what changed into the book, by an edit, an occurrence or the time that passed."""
+        for deployment in edited:
+            flow, now_is = "", deployment
+            if deployment.schedules:
+                try:
+                    flow = await self._names.flow(deployment.flow_id)
+                except ObjectNotFound:  # deleted, and its deployments with it
+                    now_is = deployment.model_copy(update={"schedules": []})
+            self._unwritten |= self._book.put(now_is, flow, self._done, datetime.now(UTC))
         now = datetime.now(UTC)
-        seen: dict[UUID, _Seen] = {}
-        records: dict[str, ScheduleRecord] = {}
-        taken: set[str] = set()
-        for deployment in self._sweep.known.values():
-            if not deployment.schedules:
-                continue
-            old = self._seen.get(deployment.id)
-            if old is not None and deployment.id not in edited and not self._stale(old, now):
-                signature, derived = old.signature, old.records
-            else:
-                flow = await self._names.flow(deployment.flow_id)
-                signature = _signature(deployment)
-                derived = tuple(records_of(deployment, flow, self._done, now))
-            if taken.isdisjoint(one.flow_id for one in derived):
-                kept = derived
-            else:  # another deployment goes by this name
-                kept = tuple(
-                    one.model_copy(update={"flow_id": one.id}) if one.flow_id in taken else one
-                    for one in derived
-                )
-            taken.update(one.flow_id for one in kept)
-            same = old is not None and signature is old.signature and kept is old.records
-            seen[deployment.id] = old if old and same else _Seen(deployment, signature, kept)
-            records.update((one.id, one) for one in kept)
-        before = {one.id: one for known in self._seen.values() for one in known.records}
-        changed = {
-            one.id: one
-            for one in records.values()
-            if before.get(one.id) is not one and before.get(one.id) != one
-        }
-        fresh = changed.keys() - before.keys()
-        gone: list[str] = []
-        if before.keys() - records.keys() or self._missing or time.monotonic() > self._compare_at:
-            self._compare_at = time.monotonic() + _COMPARE_SECONDS
-            rows = await self._store.updates()
-            gone = self._gone(records.keys(), rows, begun, before.keys())
-            lost = records.keys() - rows.keys() - changed.keys()
-            for one in await self._still_there(lost, records):
-                changed[one.id] = one
-                fresh = fresh | {one.id}
-        await self._store.write(list(changed.values()), gone=gone, fresh=fresh)
-        self._seen = seen
+        for overtaken in self._counted | self._book.overtaken(now):
+            self._unwritten |= self._book.again(overtaken, self._done, now)
+        self._counted.clear()
 
-    async def _still_there(
-        self, lost: Set[str], records: Mapping[str, ScheduleRecord]
-    ) -> list[ScheduleRecord]:
-        """Of schedules without a row, those that are in Prefect as they were seen.
+    async def _write(self, begun: datetime) -> None:
+        """Write the rows that are no longer as they were told."""
+        told: dict[UUID, dict[str, ScheduleRecord]] = {}
+        changed: dict[str, ScheduleRecord] = {}
+        fresh: set[str] = set()
+        vanished: set[str] = set()
+        for deployment_id in self._unwritten:
+            before = self._told.get(deployment_id, {})
+            rows = {one.id: one for one in self._book.rows(deployment_id)}
+            changed |= {key: one for key, one in rows.items() if before.get(key) != one}
+            fresh |= rows.keys() - before.keys()
+            vanished |= before.keys() - rows.keys()
+            told[deployment_id] = rows
+        gone: list[str] = []
+        if vanished or self._missing or time.monotonic() > self._compare_at:
+            self._compare_at = time.monotonic() + _COMPARE_SECONDS
+            there = await self._store.updates()
+            ids = self._book.schedules()
+            gone = self._gone(ids, there, begun, vanished | ids - fresh)
+            for one in await self._still_there(ids - there.keys() - changed.keys()):
+                changed[one.id] = one
+                fresh.add(one.id)
+        await self._store.write(list(changed.values()), gone=gone, fresh=fresh)
+        self._told |= told
+        for deployment_id in [key for key, rows in told.items() if not rows]:
+            del self._told[deployment_id]
+        self._unwritten.clear()
+
+    async def _still_there(self, lost: Set[str]) -> list[ScheduleRecord]:
+        """Rows of schedules that have none, of those that are in Prefect as they were seen.
 
         The API deletes a row with its schedule, which may have been seen before that.
         """
-        if not lost:
+        owners = {owner for one in lost if (owner := self._book.owner(UUID(one))) is not None}
+        if not owners:
             return []
-        owners = {
-            str(one.id): deployment.id
-            for deployment in self._sweep.known.values()
-            for one in deployment.schedules
-            if str(one.id) in lost
-        }
         there = {
             str(one.id)
-            for deployment in await self._sweep.again(set(owners.values()))
+            for deployment in await self._sweep.again(owners)
             for one in deployment.schedules
         }
-        return [records[one] for one in lost & there]
-
-    def _stale(self, seen: _Seen, now: datetime) -> bool:
-        """Whether a row says something that time or an occurrence has overtaken."""
-        return any(
-            (record.next_execution_at is not None and record.next_execution_at <= now)
-            or (done := self._done.get(UUID(record.id), Executions())).count
-            != record.execution_count
-            or done.last != record.last_execution_at
-            for record in seen.records
-        )
+        return [row for one in owners for row in self._book.rows(one) if row.id in lost & there]
 
     def _gone(
         self, ids: Set[str], rows: Mapping[str, datetime], begun: datetime, before: Set[str]
@@ -375,14 +280,3 @@ class ScheduleMirror:
         self._seen_gone = (self._seen_gone | before) & (absent - set(gone))
         self._missing = {one: self._missing.get(one, rounds) for one in absent.difference(gone)}
         return gone
-
-
-def _signature(deployment: DeploymentResponse) -> tuple[object, ...]:
-    return (
-        deployment.updated,
-        deployment.paused,
-        *(
-            (one.id, one.updated, one.active, one.slug)
-            for one in prefect_deployments.in_order(deployment)
-        ),
-    )

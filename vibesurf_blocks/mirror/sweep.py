@@ -22,20 +22,20 @@ if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
     from prefect.client.schemas.responses import DeploymentResponse
 
-_LOOK_SECONDS: Final = 0.5
-"""A look begins no further page after this."""
-
 _FIRST_SECONDS: Final = 10.0
-"""The same of the first round, before which nothing can be told."""
+"""A look begins no further page after this in the first round, before which nothing can be told."""
 
-_NEWEST: Final = 20
-"""Deployments read at once, of many, to see which changed last."""
+_CHANGED_SECONDS: Final = 0.5
+"""The same of those that changed last, of which there may be very many after a deploy."""
+
+_NEWEST: Final = 3
+"""Deployments read at first, of many, to see which changed last."""
 
 _DROPPED: Final = dict.fromkeys(("parameter_openapi_schema", "pull_steps"))
 """Of a deployment, what says nothing of its schedules: nine tenths of the memory it takes."""
 
-_PART: Final = 25
-"""Deployments read at once in rounds after the first: others wait for the server meanwhile."""
+_PART: Final = 7
+"""Deployments read at each look in rounds after the first: others wait for the server meanwhile."""
 
 
 class Sweep:
@@ -85,7 +85,7 @@ class Sweep:
             read_now |= found
             if len(found) < part:
                 return await self._round(read_now)
-            if time.monotonic() - begun > (_LOOK_SECONDS if self.rounds else _FIRST_SECONDS):
+            if self.rounds or time.monotonic() - begun > _FIRST_SECONDS:
                 return list(read_now.values())
 
     async def _newest(self, offset: int, limit: int) -> list[DeploymentResponse]:
@@ -104,8 +104,9 @@ class Sweep:
                 for old, one in zip(known, newest, strict=True)
             )
             found |= {one.id: one for one in newest}
-            if met or len(newest) < limit or time.monotonic() - begun > _LOOK_SECONDS:
+            if met or len(newest) < limit or time.monotonic() - begun > _CHANGED_SECONDS:
                 return found
+            limit = min(2 * limit, self._size)
 
     async def again(self, ids: Set[UUID]) -> list[DeploymentResponse]:
         """Read some of them anew; those that are still there."""
@@ -129,9 +130,7 @@ class Sweep:
         there: dict[UUID, DeploymentResponse],
         read_now: dict[UUID, DeploymentResponse],
     ) -> list[DeploymentResponse]:
-        # Of two that go by one name the older one has it, whatever order they were read in.
-        ordered = sorted(there.items(), key=lambda pair: (str(pair[1].created), str(pair[0])))
-        before, self.known = self.known, dict(ordered)
+        before, self.known = self.known, dict(there)
         self.rounds += 1
         gone = [before[key] for key in before.keys() - there.keys()]
         found = [one for key, one in read_now.items() if key in there]

@@ -14,7 +14,6 @@ from prefect.client.schemas.schedules import CronSchedule
 
 from tests.support.schedules import copy_agent, unique
 from vibesurf_blocks.mirror import schedules as mirror_schedules
-from vibesurf_blocks.mirror import sweep
 from vibesurf_blocks.mirror.schedules import ScheduleMirror
 from vibesurf_blocks.tables import Database, upgrade
 from vibesurf_blocks.tables.records import ScheduleRecord
@@ -47,7 +46,6 @@ async def looks(mirror: ScheduleMirror, store: ScheduleStore) -> dict[str, Sched
 async def test_whatever_is_edited_shows_within_a_round(
     prefect: PrefectClient, store: ScheduleStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sweep, "_LOOK_SECONDS", 0.0)  # one page at each look
     monkeypatch.setattr(mirror_schedules, "_COMPARE_SECONDS", 0.0)
     made: dict[UUID, str] = {}
     for number in range(5):

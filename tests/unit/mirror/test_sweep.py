@@ -12,7 +12,7 @@ from prefect.client.schemas.schedules import CronSchedule
 from prefect.utilities.callables import parameter_schema
 
 from flows.agent_run import agent_run
-from vibesurf_blocks.mirror.schedules import records_of
+from vibesurf_blocks.mirror.book import records_of
 from vibesurf_blocks.mirror.sweep import _kept
 
 NOW = datetime(2026, 3, 4, tzinfo=UTC)

@@ -10,7 +10,7 @@ from prefect.client.schemas.objects import DeploymentSchedule
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.schedules import CronSchedule
 
-from vibesurf_blocks.mirror.schedules import records_of
+from vibesurf_blocks.mirror.book import records_of
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 ID = UUID("11111111-1111-1111-1111-111111111111")
