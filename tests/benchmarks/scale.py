@@ -37,8 +37,6 @@ FEW: Final = (1_000, 10)
 """Tasks and schedules."""
 
 WORST: Final = 1.2
-LOOK_MS: Final = 1_000.0
-"""A look at many schedules reads on for half a second, and finishes the page it is at."""
 
 # Prefect's scheduler keeps trying until a schedule has three occurrences within 100 days.
 _MONTHLY: Final = "0 0 1 * *"
@@ -216,9 +214,8 @@ async def _reconciled(few: Sized, many: Sized, times: int) -> list[Row]:
     told = []
     for name, by in rows.items():
         small, large = (quantiles(by[id(sized)], 50) for sized in (few, many))
-        # Few schedules are read whole at each look, many a part at each: no ratio says anything.
-        limit = WORST * small["p50"] if name == "tasks" else LOOK_MS
-        told.append(Row(f"one look of the mirror at {name}", "ms", large, {"p50": limit}, small))
+        limit = {"p50": WORST * small["p50"]}
+        told.append(Row(f"one look of the mirror at {name}", "ms", large, limit, small))
     return told
 
 

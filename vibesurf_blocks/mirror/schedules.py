@@ -229,7 +229,9 @@ class ScheduleMirror:
             vanished |= before.keys() - rows.keys()
             told[deployment_id] = rows
         gone: list[str] = []
-        if vanished or self._missing or time.monotonic() > self._compare_at:
+        # Read in parts, a round has to end before more is known of what is missing.
+        missing = self._missing and self._sweep.whole
+        if vanished or missing or time.monotonic() > self._compare_at:
             self._compare_at = time.monotonic() + _COMPARE_SECONDS
             there = await self._store.updates()
             ids = self._book.schedules()

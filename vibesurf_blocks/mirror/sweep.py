@@ -1,14 +1,15 @@
 """Keeps track of all deployments, however many there are, with a bounded effort at each look.
 
 A few are read whole. Of many, each look reads those that changed last – deploys, pauses and what
-else touches a deployment itself – and goes on a little through all of them, in rounds: an edit of a
-schedule alone leaves no trace that could be asked for. Prefect's server works for 8 ms for each
-deployment that it is asked for.
+else touches a deployment itself – and some more, by their ids, in rounds: an edit of a schedule
+alone leaves no trace that could be asked for. Prefect's server works for 8 ms for each deployment
+that it is asked for, and sorts all of them where they are asked for by their names.
 """
 
 from __future__ import annotations
 
 import time
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from prefect.client.schemas.sorting import DeploymentSort
@@ -22,20 +23,26 @@ if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
     from prefect.client.schemas.responses import DeploymentResponse
 
+    Found = dict[UUID, DeploymentResponse]
+
 _FIRST_SECONDS: Final = 10.0
 """A look begins no further page after this in the first round, before which nothing can be told."""
 
 _CHANGED_SECONDS: Final = 0.5
-"""The same of those that changed last, of which there may be very many after a deploy."""
+"""The same of those that changed last, of which there may be very many; the next look goes on."""
 
-_NEWEST: Final = 3
+_NEWEST: Final = 2
 """Deployments read at first, of many, to see which changed last."""
+
+_PART: Final = 8
+"""Deployments read at each look in rounds after the first: others wait for the server meanwhile."""
+
+_LATE: Final = timedelta(seconds=10)
+"""A change may be seen so much later than one that was made after it: times are not in order of
+commits."""
 
 _DROPPED: Final = dict.fromkeys(("parameter_openapi_schema", "pull_steps"))
 """Of a deployment, what says nothing of its schedules: nine tenths of the memory it takes."""
-
-_PART: Final = 7
-"""Deployments read at each look in rounds after the first: others wait for the server meanwhile."""
 
 
 class Sweep:
@@ -51,11 +58,15 @@ class Sweep:
         """Read `page_size` deployments at once, `PAGE` at the most."""
         self._client = client
         self._size = page_size
-        self.known: dict[UUID, DeploymentResponse] = {}
+        self.known: Found = {}
         self.rounds = 0
         self.whole = False
+        self._listed: set[UUID] | None = set()
         self._offset = 0
-        self._met: set[UUID] = set()
+        self._left: list[UUID] = []
+        self._mark: datetime | None = None
+        self._top: datetime | None = None
+        self._behind = 0
 
     async def look(self) -> list[DeploymentResponse]:
         """Read what changed last, and a part of the rest; what was read or found gone.
@@ -63,50 +74,107 @@ class Sweep:
         Returns:
             The deployments read, and those that are gone, without schedules.
         """
-        begun = time.monotonic()
+        read_now: Found = {}
         if len(self.known) < self._size:
             newest = await self._newest(0, self._size)
-            read_now = {one.id: one for one in newest}
             self.whole = len(newest) < self._size
             if self.whole:
-                self._met, self._offset = set(), 0
-                return self._finish(read_now, read_now)
-        else:
-            read_now, self.whole = await self._changed(begun), False
-        self.known |= read_now
+                gone = self._gone(self.known.keys() - newest.keys())
+                self.known, self.rounds = newest, self.rounds + 1
+                self._listed, self._offset = set(), 0
+                return [*newest.values(), *gone.values()]
+            # There are more than it knew of: from here on they are read in parts.
+            self._mark, self._behind = next(iter(newest.values())).updated, 0
+            self._listed = set() if self._listed is None else self._listed
+            read_now |= newest
+            self.known |= newest
+        elif self.rounds:
+            self.whole = False
+            read_now |= await self._changed()
+        # Kept at once, each part: whoever is interrupted goes on after it.
+        read_now |= await (self._some() if self._listed is None else self._list(self._listed))
+        return list(read_now.values())
+
+    async def _newest(self, offset: int, limit: int) -> Found:
+        """So many after so many, by when they changed, the last ones first."""
+        found = await page(self._client, offset, limit=limit, sort=DeploymentSort.UPDATED_DESC)
+        return {one.id: _kept(one) for one in found}
+
+    async def _changed(self) -> Found:
+        """Those that changed since this was asked last, or a part of them where it takes long."""
+        begun = time.monotonic()
+        found: Found = {}
+        limit = min(self._size, _NEWEST)
+        while True:
+            newest = await self._newest(self._behind, limit)
+            if not self._behind:
+                self._top = next((one.updated for one in newest.values()), None)
+            met = len(newest) < limit or any(self._is_old(one) for one in newest.values())
+            self.known |= newest
+            found |= newest
+            if met:
+                self._mark, self._behind = self._top, 0
+                return found
+            # What changes meanwhile comes before these, so none of the others is passed over.
+            self._behind += limit
+            if time.monotonic() - begun > _CHANGED_SECONDS:
+                return found
+            limit = min(2 * limit, self._size)
+
+    def _is_old(self, one: DeploymentResponse) -> bool:
+        """Whether whatever changed before this one was read when this was asked last."""
+        known = self.known.get(one.id)
+        if self._mark is None or one.updated is None:
+            return False
+        return known is not None and known.updated == one.updated <= self._mark - _LATE
+
+    async def _list(self, listed: set[UUID]) -> Found:
+        """Go on through all that there are, known or not; at the end a round is made."""
+        begun = time.monotonic()
         part = min(self._size, _PART) if self.rounds else self._size
+        read_now: Found = {}
         while True:
             of_part = await page(self._client, self._offset, limit=part)
             found = {one.id: _kept(one) for one in of_part}
-            # Kept at once: whoever is interrupted goes on after it.
             self._offset += part
-            self._met |= found.keys()
+            listed |= found.keys()
             self.known |= found
             read_now |= found
             if len(found) < part:
-                return await self._round(read_now)
+                break
             if self.rounds or time.monotonic() - begun > _FIRST_SECONDS:
-                return list(read_now.values())
+                return read_now
+        # What was not met is gone, or has moved between two pages.
+        unmet = self.known.keys() - listed
+        there = {one.id: one for one in await self.again(unmet)}
+        self._listed, self._offset, self._left = None, 0, []
+        self.known |= there
+        read_now |= there | self._gone(unmet - there.keys())
+        await self._end_round()
+        return read_now
 
-    async def _newest(self, offset: int, limit: int) -> list[DeploymentResponse]:
-        newest = await page(self._client, offset, limit=limit, sort=DeploymentSort.UPDATED_DESC)
-        return [_kept(one) for one in newest]
+    async def _some(self) -> Found:
+        """Read the next of those that are known; after the last a round is made."""
+        if not self._left:
+            self._left = list(self.known)
+        part = min(self._size, _PART)
+        ids = set(self._left[-part:])
+        found = {one.id: one for one in await self.again(ids)}
+        del self._left[-part:]
+        self.known |= found
+        read_now = found | self._gone((ids - found.keys()) & self.known.keys())
+        if not self._left:
+            await self._end_round()
+        return read_now
 
-    async def _changed(self, begun: float) -> dict[UUID, DeploymentResponse]:
-        """Those that changed last, up to one that has not changed since it was read."""
-        found: dict[UUID, DeploymentResponse] = {}
-        limit = min(self._size, _NEWEST)
-        while True:
-            newest = await self._newest(len(found), limit)
-            known = [self.known.get(one.id) for one in newest]
-            met = any(
-                old is not None and old.updated == one.updated
-                for old, one in zip(known, newest, strict=True)
-            )
-            found |= {one.id: one for one in newest}
-            if met or len(newest) < limit or time.monotonic() - begun > _CHANGED_SECONDS:
-                return found
-            limit = min(2 * limit, self._size)
+    async def _end_round(self) -> None:
+        self.rounds += 1
+        if await page(self._client, len(self.known), limit=1):
+            self._listed = set()  # there are some that nobody saw come
+
+    def _gone(self, ids: Set[UUID]) -> Found:
+        """Forget some of them; what they were, without schedules."""
+        return {one: self.known.pop(one).model_copy(update={"schedules": []}) for one in ids}
 
     async def again(self, ids: Set[UUID]) -> list[DeploymentResponse]:
         """Read some of them anew; those that are still there."""
@@ -116,25 +184,6 @@ class Sweep:
             there = await read(self._client, wanted[start : start + PAGE])
             found += [_kept(one) for one in there]
         return found
-
-    async def _round(self, read_now: dict[UUID, DeploymentResponse]) -> list[DeploymentResponse]:
-        """End a round: what it did not meet is gone, or has moved between two pages."""
-        unmet = self.known.keys() - self._met
-        there = {one.id: one for one in await self.again(unmet)}
-        self._met, self._offset = set(), 0
-        left = {key: one for key, one in self.known.items() if key not in unmet}
-        return self._finish(left | there, read_now | there)
-
-    def _finish(
-        self,
-        there: dict[UUID, DeploymentResponse],
-        read_now: dict[UUID, DeploymentResponse],
-    ) -> list[DeploymentResponse]:
-        before, self.known = self.known, dict(there)
-        self.rounds += 1
-        gone = [before[key] for key in before.keys() - there.keys()]
-        found = [one for key, one in read_now.items() if key in there]
-        return found + [one.model_copy(update={"schedules": []}) for one in gone]
 
 
 def _kept(deployment: DeploymentResponse) -> DeploymentResponse:

@@ -14,7 +14,9 @@ from prefect.client.schemas.schedules import CronSchedule
 
 from tests.support.schedules import copy_agent, unique
 from vibesurf_blocks.mirror import schedules as mirror_schedules
+from vibesurf_blocks.mirror import sweep as mirror_sweep
 from vibesurf_blocks.mirror.schedules import ScheduleMirror
+from vibesurf_blocks.mirror.sweep import Sweep
 from vibesurf_blocks.tables import Database, upgrade
 from vibesurf_blocks.tables.records import ScheduleRecord
 from vibesurf_blocks.tables.schedules import ScheduleStore
@@ -87,4 +89,44 @@ async def test_whatever_is_edited_shows_within_a_round(
         assert time.monotonic() - begun < 15
     assert set(ids[1:]) <= rows.keys()
     for deployment in list(made)[1:]:
+        await prefect.delete_deployment(deployment)
+
+
+async def _in_rounds(prefect: PrefectClient) -> Sweep:
+    """A sweep that has read all deployments once, and goes on in parts."""
+    sweep = Sweep(prefect, PAGE)
+    while not sweep.rounds:
+        await sweep.look()
+    return sweep
+
+
+@pytest.mark.slow
+async def test_more_changes_than_one_look_reads_are_read_by_the_next_ones(
+    prefect: PrefectClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mirror_sweep, "_CHANGED_SECONDS", 0.0)
+    monkeypatch.setattr(mirror_sweep, "_PART", 1)
+    sweep = await _in_rounds(prefect)
+    made = [await copy_agent(prefect, unique(f"burst-{number}")) for number in range(7)]
+    rounds = sweep.rounds
+    found: set[UUID] = set()
+    while not found >= set(made):
+        found |= {one.id for one in await sweep.look()}
+        assert sweep.rounds == rounds, "not before a round has ended"
+    for deployment in made:
+        await prefect.delete_deployment(deployment)
+
+
+@pytest.mark.slow
+async def test_a_deployment_that_nobody_saw_come_is_found_by_a_round(
+    prefect: PrefectClient,
+) -> None:
+    made = [await copy_agent(prefect, unique(f"unseen-{number}")) for number in range(5)]
+    sweep = await _in_rounds(prefect)
+    del sweep.known[made[0]]  # as if its change had been passed over
+    rounds = sweep.rounds
+    while made[0] not in sweep.known:
+        await sweep.look()
+        assert sweep.rounds <= rounds + 2
+    for deployment in made:
         await prefect.delete_deployment(deployment)
