@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 from uuid import UUID
 
@@ -119,8 +120,9 @@ async def test_more_changes_than_one_look_reads_are_read_by_the_next_ones(
 
 @pytest.mark.slow
 async def test_a_deployment_that_nobody_saw_come_is_found_by_a_round(
-    prefect: PrefectClient,
+    prefect: PrefectClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(mirror_sweep, "_LATE", timedelta(0))
     made = [await copy_agent(prefect, unique(f"unseen-{number}")) for number in range(5)]
     sweep = await _in_rounds(prefect)
     del sweep.known[made[0]]  # as if its change had been passed over
