@@ -137,7 +137,7 @@ class Sweep:
             of_part = await page(self._client, self._offset, limit=part)
             found = {one.id: _kept(one) for one in of_part}
             self._offset += part
-            listed |= found.keys()
+            listed.update(found)
             self.known |= found
             read_now |= found
             if len(found) < part:

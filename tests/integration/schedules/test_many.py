@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Set
 from datetime import timedelta
 from pathlib import Path
 from uuid import UUID
@@ -11,6 +11,7 @@ from uuid import UUID
 import pytest
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.actions import DeploymentScheduleCreate
+from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.schedules import CronSchedule
 
 from tests.support.schedules import copy_agent, unique
@@ -90,6 +91,30 @@ async def test_whatever_is_edited_shows_within_a_round(
         assert time.monotonic() - begun < 15
     assert set(ids[1:]) <= rows.keys()
     for deployment in list(made)[1:]:
+        await prefect.delete_deployment(deployment)
+
+
+class Asked(Sweep):
+    """Keeps which deployments it asked for by their ids."""
+
+    def __init__(self, client: PrefectClient) -> None:
+        super().__init__(client, PAGE)
+        self.asked: list[UUID] = []
+
+    async def again(self, ids: Set[UUID]) -> list[DeploymentResponse]:
+        self.asked += ids
+        return await super().again(ids)
+
+
+@pytest.mark.slow
+async def test_one_that_starts_reads_each_deployment_once(prefect: PrefectClient) -> None:
+    made = [await copy_agent(prefect, unique(f"once-{number}")) for number in range(5)]
+    sweep = Asked(prefect)
+    while not sweep.rounds:
+        await sweep.look()
+    assert sweep.known.keys() >= set(made)
+    assert not set(made) & set(sweep.asked)
+    for deployment in made:
         await prefect.delete_deployment(deployment)
 
 
