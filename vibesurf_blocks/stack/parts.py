@@ -139,10 +139,16 @@ def api(host: str | None = None, port: int | None = None) -> None:
 
 
 def _fresh_prefect() -> None:
-    """Have Prefect read its settings anew, as it may have been imported in another environment."""
+    """Have Prefect read its settings anew, as it may have been imported in another environment.
+
+    And the names of the time zones once.
+    """
     from prefect.context import refresh_global_settings_context
     from prefect.logging.configuration import setup_logging
 
+    from vibesurf_blocks.prefect_api import timezones
+
+    timezones.remember()
     refresh_global_settings_context()
     setup_logging(incremental=False)
 

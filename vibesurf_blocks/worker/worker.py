@@ -22,6 +22,7 @@ from prefect.workers.base import BaseWorker
 from vibesurf_blocks import logs
 from vibesurf_blocks.metrics.share import shared
 from vibesurf_blocks.metrics.working import WorkerMetrics
+from vibesurf_blocks.prefect_api import timezones
 from vibesurf_blocks.prefect_api.children import forsaken
 from vibesurf_blocks.prefect_api.client import connect
 from vibesurf_blocks.prefect_api.labels import WORKER
@@ -173,6 +174,7 @@ class VibesurfWorker(BaseWorker[VibesurfJobConfiguration, VibesurfVariables, Vib
     async def setup(self) -> None:
         """Connect to Prefect and warm up; then watch for runs."""
         logs.guard()
+        timezones.remember()
         warming = asyncio.create_task(self._forks.start())
         await asyncio.to_thread(sweep, self._settings.workspace_dir)
         if not self._beside_another and self._serves == self._settings.pool:
