@@ -21,4 +21,4 @@ def names() -> frozenset[str]:
 
 def remember() -> None:
     """Have Prefect, in this process, read the names of the time zones once."""
-    _datetime.available_timezones = names  # type: ignore[attr-defined]
+    _datetime.available_timezones = names  # type: ignore[assignment, attr-defined]
