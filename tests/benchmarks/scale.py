@@ -27,6 +27,7 @@ from tests.benchmarks.stack import Database, Stack, new_stack
 from tests.support.eventually import eventually
 from vibesurf_blocks.mirror.schedules import ScheduleMirror
 from vibesurf_blocks.mirror.sync import Sync
+from vibesurf_blocks.prefect_api import timezones
 from vibesurf_blocks.settings import Settings
 from vibesurf_blocks.tables import Database as Tables
 from vibesurf_blocks.tables import TaskStore
@@ -191,6 +192,7 @@ async def _beside(few: Sized, many: Sized, name: str, call: str, times: int, *ar
 
 async def _reconciled(few: Sized, many: Sized, times: int) -> list[Row]:
     """The mirror's own work, done by a second one beside it, which changes nothing."""
+    timezones.remember()  # as the mirror's process does
     rows: dict[str, dict[int, list[float]]] = {"tasks": {}, "schedules": {}}
     async with AsyncExitStack() as exits:
         calls: list[tuple[str, int, Call]] = []

@@ -107,8 +107,10 @@ class ScheduleMirror:
             if self.knows_all:
                 # However often it is woken, most of the time is left to others.
                 await asyncio.sleep(_BUSY_SHARE * took)
+            # What is read in parts is read by turns.
+            pause = self._poll_seconds if self._sweep.whole else self._poll_seconds / 2
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), max(self._poll_seconds - took, 0.0))
+                await asyncio.wait_for(self._wake.wait(), max(pause - took, 0.0))
 
     async def look(self) -> None:
         """Read what may have changed, and write what is no longer as it was."""

@@ -1,15 +1,16 @@
 """Keeps track of all deployments, however many there are, with a bounded effort at each look.
 
-A few are read whole. Of many, each look reads those that changed last – deploys, pauses and what
-else touches a deployment itself – and some more, by their ids, in rounds: an edit of a schedule
-alone leaves no trace that could be asked for. Prefect's server works for 8 ms for each deployment
-that it is asked for, and sorts all of them where they are asked for by their names.
+A few are read whole. Of many, every second look reads those that changed last – deploys, pauses and
+what else touches a deployment itself – and the others some more, by their ids, in rounds: an edit
+of a schedule alone leaves no trace that could be asked for. Prefect's server works for 1 ms for
+each deployment that it is asked for, and sorts all of them where they are asked for by their names.
 """
 
 from __future__ import annotations
 
 import time
-from datetime import datetime, timedelta
+from collections import deque
+from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 from prefect.client.schemas.sorting import DeploymentSort
@@ -31,15 +32,15 @@ _FIRST_SECONDS: Final = 10.0
 _CHANGED_SECONDS: Final = 0.5
 """The same of those that changed last, of which there may be very many; the next look goes on."""
 
-_NEWEST: Final = 2
+_NEWEST: Final = 4
 """Deployments read at first, of many, to see which changed last."""
 
-_PART: Final = 8
+_PART: Final = 12
 """Deployments read at each look in rounds after the first: others wait for the server meanwhile."""
 
-_LATE: Final = timedelta(seconds=10)
-"""A change may be seen so much later than one that was made after it: times are not in order of
-commits."""
+_LATE_SECONDS: Final = 10.0
+"""A change may be seen so much later than one that was made after it: the times that a server gives
+are not in the order of its commits."""
 
 _DROPPED: Final = dict.fromkeys(("parameter_openapi_schema", "pull_steps"))
 """Of a deployment, what says nothing of its schedules: nine tenths of the memory it takes."""
@@ -64,12 +65,13 @@ class Sweep:
         self._listed: set[UUID] | None = set()
         self._offset = 0
         self._left: list[UUID] = []
-        self._mark: datetime | None = None
-        self._top: datetime | None = None
+        self._tops: deque[tuple[float, datetime | None]] = deque()
+        self._top: tuple[float, datetime | None] = 0.0, None
         self._behind = 0
+        self._asks_changed = True
 
     async def look(self) -> list[DeploymentResponse]:
-        """Read what changed last, and a part of the rest; what was read or found gone.
+        """Read them all, or by turns what changed last and a part of the rest.
 
         Returns:
             The deployments read, and those that are gone, without schedules.
@@ -84,13 +86,16 @@ class Sweep:
                 self._listed, self._offset = set(), 0
                 return [*newest.values(), *gone.values()]
             # There are more than it knew of: from here on they are read in parts.
-            self._mark, self._behind = next(iter(newest.values())).updated, 0
+            top = next(iter(newest.values())).updated
+            self._tops, self._behind = deque([(time.monotonic(), top)]), 0
             self._listed = set() if self._listed is None else self._listed
             read_now |= newest
             self.known |= newest
         elif self.rounds:
             self.whole = False
-            read_now |= await self._changed()
+            self._asks_changed = not self._asks_changed
+            if self._asks_changed:
+                return list((await self._changed()).values())
         # Kept at once, each part: whoever is interrupted goes on after it.
         read_now |= await (self._some() if self._listed is None else self._list(self._listed))
         return list(read_now.values())
@@ -108,12 +113,15 @@ class Sweep:
         while True:
             newest = await self._newest(self._behind, limit)
             if not self._behind:
-                self._top = next((one.updated for one in newest.values()), None)
+                self._top = begun, next((one.updated for one in newest.values()), None)
             met = len(newest) < limit or any(self._is_old(one) for one in newest.values())
             self.known |= newest
             found |= newest
             if met:
-                self._mark, self._behind = self._top, 0
+                self._behind = 0
+                self._tops.append(self._top)
+                while len(self._tops) > 1 and self._tops[1][0] <= begun - _LATE_SECONDS:
+                    self._tops.popleft()
                 return found
             # What changes meanwhile comes before these, so none of the others is passed over.
             self._behind += limit
@@ -122,11 +130,12 @@ class Sweep:
             limit = min(2 * limit, self._size)
 
     def _is_old(self, one: DeploymentResponse) -> bool:
-        """Whether whatever changed before this one was read when this was asked last."""
+        """Whether all that changed before this one was read, what was committed late included."""
+        _, settled = self._tops[0]
         known = self.known.get(one.id)
-        if self._mark is None or one.updated is None:
+        if settled is None or one.updated is None or known is None:
             return False
-        return known is not None and known.updated == one.updated <= self._mark - _LATE
+        return known.updated == one.updated <= settled
 
     async def _list(self, listed: set[UUID]) -> Found:
         """Go on through all that there are, known or not; at the end a round is made."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Set
-from datetime import timedelta
 from pathlib import Path
 from uuid import UUID
 
@@ -25,7 +24,7 @@ from vibesurf_blocks.tables.schedules import ScheduleStore
 
 CRON = CronSchedule(cron="0 8 1 1 *", timezone="UTC")
 PAGE = 2
-ROUND = 12
+ROUND = 24
 """Looks in which all deployments that these tests may meet are read."""
 
 
@@ -147,7 +146,7 @@ async def test_more_changes_than_one_look_reads_are_read_by_the_next_ones(
 async def test_a_deployment_that_nobody_saw_come_is_found_by_a_round(
     prefect: PrefectClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mirror_sweep, "_LATE", timedelta(0))
+    monkeypatch.setattr(mirror_sweep, "_LATE_SECONDS", 0.0)
     made = [await copy_agent(prefect, unique(f"unseen-{number}")) for number in range(5)]
     sweep = await _in_rounds(prefect)
     del sweep.known[made[0]]  # as if its change had been passed over
