@@ -156,3 +156,24 @@ async def test_a_deployment_that_nobody_saw_come_is_found_by_a_round(
         assert sweep.rounds <= rounds + 2
     for deployment in made:
         await prefect.delete_deployment(deployment)
+
+
+@pytest.mark.slow
+async def test_a_change_that_is_committed_after_a_later_one_is_read(
+    prefect: PrefectClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mirror_sweep, "_NEWEST", 1)
+    monkeypatch.setattr(mirror_sweep, "_PART", 1)
+    sweep = await _in_rounds(prefect)
+    made = [await copy_agent(prefect, unique(f"late-{number}")) for number in range(2)]
+    rounds = sweep.rounds
+    while not sweep.known.keys() >= set(made):
+        await sweep.look()
+    await sweep.look()
+    await sweep.look()
+    del sweep.known[made[0]]  # as if it had not been there yet when the later one was read
+    while made[0] not in sweep.known:
+        await sweep.look()
+        assert sweep.rounds == rounds, "not before a round has ended"
+    for deployment in made:
+        await prefect.delete_deployment(deployment)
