@@ -128,7 +128,8 @@ class ScheduleMirror:
         await self._enter(edited)
         self._unread.clear()
         await self._write(begun)
-        self._looked = begun
+        if first or self._sweep.current:
+            self._looked = begun
         await self._keep_runs(self._sweep.known)
 
     async def _remember(self) -> None:

@@ -53,6 +53,7 @@ class Sweep:
         known: The deployments by their ids.
         rounds: How often all of them were read.
         whole: Whether the last look read all of them.
+        current: Whether it read all that changed before it, edits of a schedule alone left out.
     """
 
     def __init__(self, client: PrefectClient, page_size: int = PAGE) -> None:
@@ -62,6 +63,7 @@ class Sweep:
         self.known: Found = {}
         self.rounds = 0
         self.whole = False
+        self.current = False
         self._listed: set[UUID] | None = set()
         self._offset = 0
         self._left: list[UUID] = []
@@ -77,9 +79,10 @@ class Sweep:
             The deployments read, and those that are gone, without schedules.
         """
         read_now: Found = {}
+        self.current = False
         if len(self.known) < self._size:
             newest = await self._newest(0, self._size)
-            self.whole = len(newest) < self._size
+            self.whole = self.current = len(newest) < self._size
             if self.whole:
                 gone = self._gone(self.known.keys() - newest.keys())
                 self.known, self.rounds = newest, self.rounds + 1
@@ -118,7 +121,7 @@ class Sweep:
             self.known |= newest
             found |= newest
             if met:
-                self._behind = 0
+                self._behind, self.current = 0, True
                 self._tops.append(self._top)
                 while len(self._tops) > 1 and self._tops[1][0] <= begun - _LATE_SECONDS:
                     self._tops.popleft()

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Set
+from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID
 
 import pytest
 from prefect.client.orchestration import PrefectClient
-from prefect.client.schemas.actions import DeploymentScheduleCreate
+from prefect.client.schemas.actions import DeploymentScheduleCreate, DeploymentUpdate
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.schedules import CronSchedule
 
@@ -18,6 +19,7 @@ from vibesurf_blocks.mirror import schedules as mirror_schedules
 from vibesurf_blocks.mirror import sweep as mirror_sweep
 from vibesurf_blocks.mirror.schedules import ScheduleMirror
 from vibesurf_blocks.mirror.sweep import Sweep
+from vibesurf_blocks.prefect_api import deployments as prefect_deployments
 from vibesurf_blocks.tables import Database, upgrade
 from vibesurf_blocks.tables.records import ScheduleRecord
 from vibesurf_blocks.tables.schedules import ScheduleStore
@@ -175,5 +177,37 @@ async def test_a_change_that_is_committed_after_a_later_one_is_read(
     while made[0] not in sweep.known:
         await sweep.look()
         assert sweep.rounds == rounds, "not before a round has ended"
+    for deployment in made:
+        await prefect.delete_deployment(deployment)
+
+
+@pytest.mark.slow
+async def test_no_occurrence_is_passed_over_by_the_look_that_reads_others(
+    prefect: PrefectClient, store: ScheduleStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made_up: list[dict[UUID, datetime]] = []
+    make_up = prefect_deployments.make_up
+
+    async def noting(
+        client: PrefectClient, deployment: DeploymentResponse, since: dict[UUID, datetime]
+    ) -> int:
+        made_up.append(since)
+        return await make_up(client, deployment, since)
+
+    monkeypatch.setattr(prefect_deployments, "make_up", noting)
+    made = [await copy_agent(prefect, unique(f"turn-{number}")) for number in range(3)]
+    [schedule] = await prefect.create_deployment_schedules(
+        made[0], [DeploymentScheduleCreate(schedule=CRON)]
+    )
+    mirror = ScheduleMirror(prefect, store, 0.5, page_size=PAGE)
+    await looks(mirror, store)
+    for number in range(2):  # before the one, and before the other
+        await mirror.look()
+        edited = datetime.now(UTC)
+        await prefect.update_deployment(made[0], DeploymentUpdate(description=str(number)))
+        made_up.clear()
+        while not any(schedule.id in since for since in made_up):
+            await mirror.look()
+        assert min(since[schedule.id] for since in made_up if schedule.id in since) <= edited
     for deployment in made:
         await prefect.delete_deployment(deployment)
