@@ -242,6 +242,10 @@ class ScheduleMirror:
             for one in await self._still_there(ids - there.keys() - changed.keys()):
                 changed[one.id] = one
                 fresh.add(one.id)
+        if self.knows_all and fresh:
+            # One that was deleted since it was read must not get a row again.
+            left = {one.id for one in await self._still_there(fresh)}
+            changed = {key: one for key, one in changed.items() if key in left or key not in fresh}
         await self._store.write(list(changed.values()), gone=gone, fresh=fresh)
         self._told |= told
         for deployment_id in [key for key, rows in told.items() if not rows]:

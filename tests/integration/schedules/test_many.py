@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Set
+from collections.abc import AsyncIterator, Iterable, Set
 from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID
@@ -211,3 +211,27 @@ async def test_no_occurrence_is_passed_over_by_the_look_that_reads_others(
         assert min(since[schedule.id] for since in made_up if schedule.id in since) <= edited
     for deployment in made:
         await prefect.delete_deployment(deployment)
+
+
+async def test_a_schedule_deleted_while_it_is_looked_at_gets_no_row(
+    prefect: PrefectClient, store: ScheduleStore
+) -> None:
+    deployment = await copy_agent(prefect, unique("deleted"))
+
+    class Deleting(ScheduleMirror):
+        async def _count_again(self, edited: Iterable[DeploymentResponse]) -> None:
+            await super()._count_again(edited)
+            for one in edited:
+                if one.id == deployment:
+                    for schedule in one.schedules:
+                        await prefect.delete_deployment_schedule(deployment, schedule.id)
+
+    mirror = Deleting(prefect, store, 0.5)
+    await mirror.look()
+    [schedule] = await prefect.create_deployment_schedules(
+        deployment, [DeploymentScheduleCreate(schedule=CRON)]
+    )
+    await mirror.look()
+    assert not await prefect.read_deployment_schedules(deployment)
+    assert str(schedule.id) not in {row.id for row in await store.all()}
+    await prefect.delete_deployment(deployment)
