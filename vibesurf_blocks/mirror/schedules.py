@@ -239,25 +239,22 @@ class ScheduleMirror:
             there = await self._store.updates()
             ids = self._book.schedules()
             gone = self._gone(ids, there, begun, vanished | ids - fresh)
-            for one in await self._still_there(ids - there.keys() - changed.keys()):
-                changed[one.id] = one
-                fresh.add(one.id)
+            fresh |= ids - there.keys() - changed.keys()
         if self.knows_all and fresh:
-            # One that was deleted since it was read must not get a row again.
-            left = {one.id for one in await self._still_there(fresh)}
-            changed = {key: one for key, one in changed.items() if key in left or key not in fresh}
+            left = {one.id: one for one in await self._still_there(fresh)}
+            changed = {key: one for key, one in changed.items() if key not in fresh} | left
         await self._store.write(list(changed.values()), gone=gone, fresh=fresh)
         self._told |= told
         for deployment_id in [key for key, rows in told.items() if not rows]:
             del self._told[deployment_id]
         self._unwritten.clear()
 
-    async def _still_there(self, lost: Set[str]) -> list[ScheduleRecord]:
-        """Rows of schedules that have none, of those that are in Prefect as they were seen.
+    async def _still_there(self, ids: Set[str]) -> list[ScheduleRecord]:
+        """Rows of schedules that are to get one, of those that are in Prefect as they were seen.
 
         The API deletes a row with its schedule, which may have been seen before that.
         """
-        owners = {owner for one in lost if (owner := self._book.owner(UUID(one))) is not None}
+        owners = {owner for one in ids if (owner := self._book.owner(UUID(one))) is not None}
         if not owners:
             return []
         there = {
@@ -265,7 +262,7 @@ class ScheduleMirror:
             for deployment in await self._sweep.again(owners)
             for one in deployment.schedules
         }
-        return [row for one in owners for row in self._book.rows(one) if row.id in lost & there]
+        return [row for one in owners for row in self._book.rows(one) if row.id in ids & there]
 
     def _gone(
         self, ids: Set[str], rows: Mapping[str, datetime], begun: datetime, before: Set[str]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Iterable, Set
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Set
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID
@@ -13,6 +14,7 @@ from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.actions import DeploymentScheduleCreate, DeploymentUpdate
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.schedules import CronSchedule
+from prefect.exceptions import ObjectNotFound
 
 from tests.support.schedules import copy_agent, unique
 from vibesurf_blocks.mirror import schedules as mirror_schedules
@@ -23,6 +25,8 @@ from vibesurf_blocks.prefect_api import deployments as prefect_deployments
 from vibesurf_blocks.tables import Database, upgrade
 from vibesurf_blocks.tables.records import ScheduleRecord
 from vibesurf_blocks.tables.schedules import ScheduleStore
+
+Copies = Callable[[int], Awaitable[list[UUID]]]
 
 CRON = CronSchedule(cron="0 8 1 1 *", timezone="UTC")
 PAGE = 2
@@ -40,6 +44,22 @@ async def store(tmp_path: Path) -> AsyncIterator[ScheduleStore]:
     await database.aclose()
 
 
+@pytest.fixture
+async def copies(prefect: PrefectClient) -> AsyncIterator[Copies]:
+    """Makes so many deployments of the agent, which go when the test has ended."""
+    made: list[UUID] = []
+
+    async def make(count: int) -> list[UUID]:
+        these = [await copy_agent(prefect, unique(f"many-{number}")) for number in range(count)]
+        made.extend(these)
+        return these
+
+    yield make
+    for deployment in made:
+        with suppress(ObjectNotFound):  # the test deleted it
+            await prefect.delete_deployment(deployment)
+
+
 async def looks(mirror: ScheduleMirror, store: ScheduleStore) -> dict[str, ScheduleRecord]:
     """Look for a round, and return the rows."""
     for _ in range(ROUND):
@@ -49,12 +69,14 @@ async def looks(mirror: ScheduleMirror, store: ScheduleStore) -> dict[str, Sched
 
 @pytest.mark.slow
 async def test_whatever_is_edited_shows_within_a_round(
-    prefect: PrefectClient, store: ScheduleStore, monkeypatch: pytest.MonkeyPatch
+    prefect: PrefectClient,
+    copies: Copies,
+    store: ScheduleStore,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(mirror_schedules, "_COMPARE_SECONDS", 0.0)
     made: dict[UUID, str] = {}
-    for number in range(5):
-        deployment = await copy_agent(prefect, unique(f"many-{number}"))
+    for deployment in await copies(5):
         [schedule] = await prefect.create_deployment_schedules(
             deployment, [DeploymentScheduleCreate(schedule=CRON)]
         )
@@ -91,8 +113,6 @@ async def test_whatever_is_edited_shows_within_a_round(
     while {str(later.id), ids[0]} & (rows := await looks(mirror, store)).keys():
         assert time.monotonic() - begun < 15
     assert set(ids[1:]) <= rows.keys()
-    for deployment in list(made)[1:]:
-        await prefect.delete_deployment(deployment)
 
 
 class Asked(Sweep):
@@ -108,15 +128,15 @@ class Asked(Sweep):
 
 
 @pytest.mark.slow
-async def test_one_that_starts_reads_each_deployment_once(prefect: PrefectClient) -> None:
-    made = [await copy_agent(prefect, unique(f"once-{number}")) for number in range(5)]
+async def test_one_that_starts_reads_each_deployment_once(
+    prefect: PrefectClient, copies: Copies
+) -> None:
+    made = await copies(5)
     sweep = Asked(prefect)
     while not sweep.rounds:
         await sweep.look()
     assert sweep.known.keys() >= set(made)
     assert not set(made) & set(sweep.asked)
-    for deployment in made:
-        await prefect.delete_deployment(deployment)
 
 
 async def _in_rounds(prefect: PrefectClient) -> Sweep:
@@ -129,45 +149,41 @@ async def _in_rounds(prefect: PrefectClient) -> Sweep:
 
 @pytest.mark.slow
 async def test_more_changes_than_one_look_reads_are_read_by_the_next_ones(
-    prefect: PrefectClient, monkeypatch: pytest.MonkeyPatch
+    prefect: PrefectClient, copies: Copies, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(mirror_sweep, "_CHANGED_SECONDS", 0.0)
     monkeypatch.setattr(mirror_sweep, "_PART", 1)
     sweep = await _in_rounds(prefect)
-    made = [await copy_agent(prefect, unique(f"burst-{number}")) for number in range(7)]
+    made = await copies(7)
     rounds = sweep.rounds
     found: set[UUID] = set()
     while not found >= set(made):
         found |= {one.id for one in await sweep.look()}
         assert sweep.rounds == rounds, "not before a round has ended"
-    for deployment in made:
-        await prefect.delete_deployment(deployment)
 
 
 @pytest.mark.slow
 async def test_a_deployment_that_nobody_saw_come_is_found_by_a_round(
-    prefect: PrefectClient, monkeypatch: pytest.MonkeyPatch
+    prefect: PrefectClient, copies: Copies, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(mirror_sweep, "_LATE_SECONDS", 0.0)
-    made = [await copy_agent(prefect, unique(f"unseen-{number}")) for number in range(5)]
+    made = await copies(5)
     sweep = await _in_rounds(prefect)
     del sweep.known[made[0]]  # as if its change had been passed over
     rounds = sweep.rounds
     while made[0] not in sweep.known:
         await sweep.look()
         assert sweep.rounds <= rounds + 2
-    for deployment in made:
-        await prefect.delete_deployment(deployment)
 
 
 @pytest.mark.slow
 async def test_a_change_that_is_committed_after_a_later_one_is_read(
-    prefect: PrefectClient, monkeypatch: pytest.MonkeyPatch
+    prefect: PrefectClient, copies: Copies, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(mirror_sweep, "_NEWEST", 1)
     monkeypatch.setattr(mirror_sweep, "_PART", 1)
     sweep = await _in_rounds(prefect)
-    made = [await copy_agent(prefect, unique(f"late-{number}")) for number in range(2)]
+    made = await copies(2)
     rounds = sweep.rounds
     while not sweep.known.keys() >= set(made):
         await sweep.look()
@@ -177,13 +193,14 @@ async def test_a_change_that_is_committed_after_a_later_one_is_read(
     while made[0] not in sweep.known:
         await sweep.look()
         assert sweep.rounds == rounds, "not before a round has ended"
-    for deployment in made:
-        await prefect.delete_deployment(deployment)
 
 
 @pytest.mark.slow
 async def test_no_occurrence_is_passed_over_by_the_look_that_reads_others(
-    prefect: PrefectClient, store: ScheduleStore, monkeypatch: pytest.MonkeyPatch
+    prefect: PrefectClient,
+    copies: Copies,
+    store: ScheduleStore,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     made_up: list[dict[UUID, datetime]] = []
     make_up = prefect_deployments.make_up
@@ -195,7 +212,7 @@ async def test_no_occurrence_is_passed_over_by_the_look_that_reads_others(
         return await make_up(client, deployment, since)
 
     monkeypatch.setattr(prefect_deployments, "make_up", noting)
-    made = [await copy_agent(prefect, unique(f"turn-{number}")) for number in range(3)]
+    made = await copies(3)
     [schedule] = await prefect.create_deployment_schedules(
         made[0], [DeploymentScheduleCreate(schedule=CRON)]
     )
@@ -209,14 +226,12 @@ async def test_no_occurrence_is_passed_over_by_the_look_that_reads_others(
         while not any(schedule.id in since for since in made_up):
             await mirror.look()
         assert min(since[schedule.id] for since in made_up if schedule.id in since) <= edited
-    for deployment in made:
-        await prefect.delete_deployment(deployment)
 
 
 async def test_a_schedule_deleted_while_it_is_looked_at_gets_no_row(
-    prefect: PrefectClient, store: ScheduleStore
+    prefect: PrefectClient, copies: Copies, store: ScheduleStore
 ) -> None:
-    deployment = await copy_agent(prefect, unique("deleted"))
+    [deployment] = await copies(1)
 
     class Deleting(ScheduleMirror):
         async def _count_again(self, edited: Iterable[DeploymentResponse]) -> None:
@@ -234,4 +249,3 @@ async def test_a_schedule_deleted_while_it_is_looked_at_gets_no_row(
     await mirror.look()
     assert not await prefect.read_deployment_schedules(deployment)
     assert str(schedule.id) not in {row.id for row in await store.all()}
-    await prefect.delete_deployment(deployment)
